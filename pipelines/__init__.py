@@ -1,0 +1,1 @@
+"""The VividPose data engine and batch jobs."""
