@@ -1,0 +1,1 @@
+"""Units of work, their ledger, and the executors that run them."""

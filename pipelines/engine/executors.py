@@ -1,0 +1,179 @@
+"""Two ways to push rows through pools of workers: in this process, or through Ray Data. Same workers, same bytes.
+
+A row is a small JSON-able reference to a unit, never frames. Workers commit their own results to the ledger, so a row
+that Ray runs twice does no harm. What comes back is the row with a note of how it ended.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from pipelines.engine.atomic import DiskFull
+
+log = logging.getLogger(__name__)
+Row = dict[str, Any]
+# Row keys that the executors set; a row that has STOP passes through the remaining pools untouched.
+STOP, MESSAGE = "stop", "message"
+
+# Numerical libraries must not start a thread per core in every actor: the actors are the parallelism, and one thread
+# per operator is what makes results independent of the machine.
+THREAD_ENVIRONMENT = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+class Worker(Protocol):
+    """Something that does one step for a row and returns it, with STOP set when the row needs no further step."""
+
+    def __call__(self, row: Row) -> Row: ...
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Workers of one kind. `make` builds a worker inside its process.
+
+    workers: how many, or 0 to let the executor share out what the machine has. cpus, gpus: what one worker reserves.
+    """
+
+    name: str
+    make: Callable[[], Worker]
+    workers: int = 0
+    cpus: float = 1.0
+    gpus: float = 0.0
+
+
+class Infeasible(RuntimeError):
+    """The pools ask for more than the machine or cluster has; waiting would never end."""
+
+
+def guarded(worker: Worker, row: Row) -> Row:
+    """Run a worker on a row. A full disk and an unexpected exception end the row, not the process."""
+    if row.get(STOP):
+        return row
+    try:
+        return worker(row)
+    except DiskFull as full:
+        return {**row, STOP: "disk_full", MESSAGE: str(full)}
+    except Exception:  # noqa: BLE001 - a bug on one clip must not end a job of thousands; the run reports it and exits 1
+        return {**row, STOP: "failed", MESSAGE: traceback.format_exc()}
+
+
+def run_inline(rows: Sequence[Row], pools: Sequence[Pool]) -> Iterator[Row]:
+    """Every row through every pool, one after the other, in this process."""
+    workers = [pool.make() for pool in pools]
+    for row in rows:
+        for worker in workers:
+            row = guarded(worker, row)
+        yield row
+
+
+def share_out(pools: Sequence[Pool], cpus: float, gpus: float) -> list[Pool]:
+    """Fix how many workers each pool gets, so that all pools run at the same time within `cpus` and `gpus`.
+
+    Pools that name a number keep it. The others get one each, then one more in turn while there is room. On a machine
+    with fewer cores than pools the workers of the unnamed pools share cores. Raises `Infeasible` if the minimum does
+    not fit.
+    """
+    automatic = [pool for pool in pools if pool.workers == 0]
+    fixed = sum(pool.workers * pool.cpus for pool in pools)
+    room = cpus - fixed
+    wanted = sum(pool.cpus for pool in automatic)
+    shrink = min(1.0, room / wanted) if wanted else 1.0
+    need_gpus = sum(max(pool.workers, 1) * pool.gpus for pool in pools)
+    if fixed > cpus or (wanted and room <= 0) or need_gpus > gpus:
+        table = ", ".join(f"{p.name}: {max(p.workers, 1)} x ({p.cpus:g} CPU, {p.gpus:g} GPU)" for p in pools)
+        raise Infeasible(
+            f"the pools need {fixed + wanted:g} CPU and {need_gpus:g} GPU at the same time ({table}), but there are "
+            f"{cpus:g} CPU and {gpus:g} GPU. Lower `workers`, `cpus` or `gpus` under `pools` in the configuration, or "
+            "use a larger machine or cluster."
+        )
+    shared = {p.name: replace(p, workers=1, cpus=p.cpus * shrink) for p in automatic}
+    left_cpus, left_gpus = room - wanted * shrink, gpus - need_gpus
+    grew = bool(shared)
+    while grew:
+        grew = False
+        for name, pool in shared.items():
+            if pool.cpus <= left_cpus + 1e-9 and pool.gpus <= left_gpus + 1e-9 and shrink == 1.0:
+                shared[name] = replace(pool, workers=pool.workers + 1)
+                left_cpus, left_gpus = left_cpus - pool.cpus, left_gpus - pool.gpus
+                grew = True
+    return [shared.get(pool.name, pool) for pool in pools]
+
+
+def _actor_class(pool: Pool) -> type:
+    """Ray Data's actor for a pool: builds the worker once, then maps batches of rows (held as JSON text, one column).
+
+    The class carries `make` itself: constructor arguments would lie in the object store, and an actor whose arguments
+    are lost there cannot be restarted (ray-project/ray#53727).
+    """
+
+    class Actor:
+        def __init__(self) -> None:
+            os.environ.update(THREAD_ENVIRONMENT)
+            self.worker = pool.make()
+
+        def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+            return {"row": [json.dumps(guarded(self.worker, json.loads(text))) for text in batch["row"]]}
+
+    Actor.__name__ = Actor.__qualname__ = pool.name
+    return Actor
+
+
+def start_ray() -> None:
+    """Join the cluster in RAY_ADDRESS, or start a local Ray; nothing if one is already running in this process."""
+    import ray
+
+    if ray.is_initialized():
+        return
+    os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "WARNING")
+    # Ray warns in red about how Ray Data itself passes arguments to its actors; its own log files keep everything.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    options: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": True, "configure_logging": False}
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(runtime_env={"env_vars": THREAD_ENVIRONMENT}, **options)
+    else:
+        # Rows are references of a few hundred bytes: the smallest object store is plenty.
+        ray.init(
+            include_dashboard=False,
+            object_store_memory=128 << 20,
+            runtime_env={"env_vars": THREAD_ENVIRONMENT},
+            **options,
+        )
+
+
+def run_ray(rows: Sequence[Row], pools: Sequence[Pool]) -> Iterator[Row]:
+    """Every row through every pool as one Ray Data pipeline; rows come back as they finish."""
+    import ray
+
+    start_ray()
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.execution_options.verbose_progress = False
+    total = ray.cluster_resources()
+    placed = share_out(pools, total.get("CPU", 0.0), total.get("GPU", 0.0))
+    log.info("pools: %s", ", ".join(f"{p.name}: {p.workers} x {p.cpus:g} CPU, {p.gpus:g} GPU" for p in placed))
+    blocks = max(1, min(len(rows), 2000))
+    data: ray.data.Dataset = ray.data.from_items(
+        [{"row": json.dumps(row)} for row in rows], override_num_blocks=blocks
+    )
+    for pool in placed:
+        data = data.map_batches(
+            _actor_class(pool),
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(size=pool.workers),
+            num_cpus=pool.cpus,
+            num_gpus=pool.gpus or None,
+        )
+    for item in data.iter_rows():
+        yield json.loads(item["row"])
+
+
+EXECUTORS: dict[str, Callable[[Sequence[Row], Sequence[Pool]], Iterator[Row]]] = {
+    "ray": run_ray,
+    "inline": run_inline,
+}

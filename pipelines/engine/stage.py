@@ -1,0 +1,111 @@
+"""What a stage is, and the one function that runs a stage on a unit and commits the result."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipelines.engine.atomic import DiskFull, digest
+from pipelines.engine.isolation import ChildDied
+from pipelines.engine.ledger import Ledger, Outcome, Record
+
+log = logging.getLogger(__name__)
+MAX_CRASHES = 3
+
+
+class Stage(Protocol):
+    """One step of the work. `name` names its folder in the ledger; `version` is raised when its output changes."""
+
+    name: str
+    version: str
+
+    def identity(self) -> dict[str, Any]:
+        """Everything but the input that the result depends on: parameters, estimator, weight checksums."""
+        ...
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit of one stage: its id, a label for people, and what the id was made of."""
+
+    stage: str
+    version: str
+    id: str
+    label: str
+    inputs: dict[str, Any]
+
+
+def unit_of(stage: Stage, label: str, inputs: Mapping[str, Any]) -> Unit:
+    """The unit of `stage` for these inputs: id = hash of (stage, version, identity, inputs)."""
+    identity = digest(
+        {"stage": stage.name, "version": stage.version, "identity": stage.identity(), "inputs": dict(inputs)}
+    )
+    return Unit(stage.name, stage.version, identity, label, dict(inputs))
+
+
+def run_unit(ledger: Ledger, unit: Unit, run: str, work: Callable[[Path], Outcome]) -> Record:
+    """Do a unit exactly once: return its record if there is one, else attempt it and commit how it ended.
+
+    `work(folder)` writes its files into `folder` and returns an `Outcome`. A process that dies in `work` has left its
+    attempt behind; after `MAX_CRASHES` such attempts *within one run* the unit is quarantined. Attempts of runs that
+    were killed as a whole are not held against it. An exception from `work` is a bug and goes up; `DiskFull` goes up
+    too and leaves no attempt.
+    """
+    done = ledger.record(unit.stage, unit.id)
+    if done is not None:
+        return done
+    while True:
+        attempt = ledger.begin_attempt(unit.stage, unit.id, run)
+        if attempt > MAX_CRASHES:
+            return _quarantine(ledger, unit, run, attempt, "crashed", f"ended its process {MAX_CRASHES} times")
+        folder = ledger.open_folder(unit.stage, unit.id)
+        start = time.monotonic()
+        try:
+            outcome = work(folder)
+            kept = folder if outcome.status == "done" else None
+            if kept is None:
+                shutil.rmtree(folder, ignore_errors=True)
+            return ledger.commit(
+                unit.stage,
+                unit.id,
+                version=unit.version,
+                label=unit.label,
+                outcome=outcome,
+                folder=kept,
+                seconds=time.monotonic() - start,
+                attempt=attempt,
+                run=run,
+                inputs=unit.inputs,
+            )
+        except ChildDied as death:
+            shutil.rmtree(folder, ignore_errors=True)
+            log.warning("%s: %s: attempt %d of %d: %s", unit.stage, unit.label, attempt, MAX_CRASHES, death)
+            if attempt >= MAX_CRASHES:
+                return _quarantine(ledger, unit, run, attempt, death.reason, str(death))
+        except DiskFull:
+            shutil.rmtree(folder, ignore_errors=True)
+            ledger.withdraw_attempt(unit.stage, unit.id, run, attempt)
+            raise
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+
+def _quarantine(ledger: Ledger, unit: Unit, run: str, attempt: int, reason: str, message: str) -> Record:
+    return ledger.commit(
+        unit.stage,
+        unit.id,
+        version=unit.version,
+        label=unit.label,
+        outcome=Outcome("quarantined", reason, message),
+        folder=None,
+        seconds=0.0,
+        attempt=attempt,
+        run=run,
+        inputs=unit.inputs,
+    )
