@@ -1,0 +1,357 @@
+"""Fit an SMPL-X body to the key points of a whole clip.
+
+One shape and one focal length per clip; root, pose, hands, jaw and expression per frame. The start is computed from
+world landmarks (or lifted from the image, or given), then all frames are optimised together on joints and a few
+surface points, never on the mesh. The same input gives the same bytes.
+
+What one camera cannot tell: the distance of a person whose size is unknown. It is settled by a default focal length
+and by the size in the world landmarks where there are any, else by the shape prior.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+
+from pipelines.body.fit_initial import initial_pose
+from pipelines.body.fit_lift import lifted_world
+from pipelines.body.fit_terms import Directions, Projection, acceleration, beyond_limits, unnatural
+from pipelines.body.kinematics import JOINTS, Kinematics, Posed, matrix_from_axis_angle
+from pipelines.body.priors import NATURAL_POSE
+from pipelines.clip import BODY, FACE, FEET, LEFT_HAND, RIGHT_HAND, BodySequence, Camera, Floats, Keypoints
+
+Array = NDArray[np.float64]
+
+
+class FitError(Exception):
+    """The clip cannot be fitted; `reason` is the key under which the clip is dropped."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Weights are relative to a key point that lies 1 % of a standing person's height (1.7 m) off.
+
+    focal_scale: the focal length is this times the image's longer side. 1.2 is a field of view of 45
+        degrees along that side, between a phone's main camera (about 0.75 to 1) and a portrait lens (2 and more).
+    min_score: points below it are unseen. min_points: visible body points that make a frame valid.
+    iterations: steps of the optimiser; the first half fits limbs coarsely, the second everything.
+    direction_sigma: radians by which world landmarks may differ. size_sigma: relative error of their size.
+    refine_sigma: radians; how strongly a given initial sequence holds its joints.
+    """
+
+    focal_scale: float = 1.2
+    min_score: float = 0.3
+    min_points: int = 4
+    iterations: int = 160
+    body_weight: float = 1.0
+    hip_weight: float = 0.4
+    feet_weight: float = 0.4
+    face_weight: float = 0.06
+    contour_weight: float = 0.015
+    hand_weight: float = 0.25
+    robust_scale: float = 4.0
+    direction_sigma: float = 0.15
+    size_sigma: float = 0.03
+    pose_weight: float = 0.25
+    shape_weight: float = 0.5
+    expression_weight: float = 0.3
+    smooth_joints: float = 0.012
+    smooth_depth: float = 0.006
+    smooth_angles: float = 0.08
+    refine_sigma: float = 0.15
+    learning_rate: float = 0.02
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """sequence: the fitted body. errors: float32 (T, 133), pixels from each key point, NaN where unseen.
+
+    scores: `reprojection` (median error of the 17 body points over the box height), `visible` (share of valid frames),
+    `loss` (the objective at the end).
+    """
+
+    sequence: BodySequence
+    errors: Floats
+    scores: dict[str, float] = field(default_factory=dict)
+
+
+def default_camera(size: tuple[int, int], config: FitConfig | None = None) -> Camera:
+    """The camera assumed of a picture of size (width, height)."""
+    config = config or FitConfig()
+    return Camera(config.focal_scale * max(size), (size[0] / 2, size[1] / 2), size)
+
+
+def fit_sequence(
+    kinematics: Kinematics,
+    keypoints: Keypoints,
+    size: tuple[int, int],
+    body_hash: str,
+    config: FitConfig | None = None,
+    initial: BodySequence | None = None,
+) -> FitResult:
+    """Fit one person over a clip.
+
+    size: (width, height) of the image. initial: a sequence of the same length and body file to be refined so that it
+    re-projects onto the points; its camera is kept.
+    Raises FitError (`no_points`, `nan_points`) where the points do not allow a fit, ValueError for wrong shapes.
+    """
+    config = config or FitConfig()
+    seen = _seen(keypoints, config)
+    valid = (seen[:, BODY].sum(1) >= config.min_points)
+    if not valid.any():
+        raise FitError("no_points", f"no frame of {len(keypoints)} shows {config.min_points} body points")
+    if initial is not None and len(initial) != len(keypoints):
+        raise ValueError(f"the initial sequence has {len(initial)} frames, the key points {len(keypoints)}")
+    camera = initial.camera if initial is not None else default_camera(size, config)
+
+    problem = _Problem(kinematics, keypoints, seen, valid, camera, config, initial)
+    loss = problem.solve()
+    sequence, wholebody = problem.result(body_hash)
+
+    errors = np.linalg.norm(camera.project(np.maximum(wholebody, [-np.inf, -np.inf, 0.1])) - keypoints.points, axis=-1)
+    errors = np.where(seen, errors, np.nan).astype(np.float32)
+    heights = (keypoints.boxes[:, 3] - keypoints.boxes[:, 1])[:, None]
+    relative = (errors[:, BODY] / heights)[valid]
+    relative = relative[np.isfinite(relative)]
+    scores = {
+        "reprojection": float(np.median(relative)) if len(relative) else float("nan"),
+        "visible": float(valid.mean()),
+        "loss": loss,
+    }
+    return FitResult(sequence, errors, scores)
+
+
+def _seen(keypoints: Keypoints, config: FitConfig) -> NDArray[np.bool_]:
+    frames = len(keypoints.points)
+    for name, array, shape in (
+        ("points", keypoints.points, (frames, 133, 2)),
+        ("scores", keypoints.scores, (frames, 133)),
+        ("boxes", keypoints.boxes, (frames, 4)),
+        ("world", keypoints.world, (frames, 33, 3)),
+    ):
+        if array is not None and array.shape != shape:
+            raise ValueError(f"key points: expected {name} of shape {shape}, got {array.shape}")
+    seen = keypoints.scores >= config.min_score
+    bad = seen & ~np.isfinite(keypoints.points).all(-1)
+    if bad.any():
+        frame, point = np.argwhere(bad)[0]
+        raise FitError("nan_points", f"point {point} of frame {frame} has a score but is not finite ({bad.sum()} such)")
+    return seen
+
+
+class _Adam:
+    """Adam (Kingma and Ba 2015) with beta 0.9 and 0.98. torch's own takes seconds to import its compiler first."""
+
+    def __init__(self, variables: list[Tensor], rates: list[float]) -> None:
+        self.variables, self.rates, self.steps = variables, rates, 0
+        self.mean = [torch.zeros_like(v) for v in variables]
+        self.square = [torch.zeros_like(v) for v in variables]
+
+    @torch.no_grad()
+    def step(self, gradients: tuple[Tensor, ...], factor: float) -> None:
+        self.steps += 1
+        first, second = 1 - 0.9**self.steps, 1 - 0.98**self.steps
+        for variable, rate, mean, square, gradient in zip(
+            self.variables, self.rates, self.mean, self.square, gradients, strict=True
+        ):
+            mean.lerp_(gradient, 0.1)
+            square.mul_(0.98).addcmul_(gradient, gradient, value=0.02)
+            variable.addcdiv_(mean, (square / second).sqrt_().add_(1e-8), value=-rate * factor / first)
+
+
+class _Problem:
+    """Variables, targets and objective of one clip."""
+
+    def __init__(
+        self,
+        kinematics: Kinematics,
+        keypoints: Keypoints,
+        seen: NDArray[np.bool_],
+        valid: NDArray[np.bool_],
+        camera: Camera,
+        config: FitConfig,
+        initial: BodySequence | None,
+    ) -> None:
+        self.kinematics, self.camera, self.config, self.valid = kinematics, camera, config, valid
+        frames = len(keypoints)
+        has_world = keypoints.world is not None
+        world = np.full((frames, 33, 3), np.nan)
+        if keypoints.world is not None:
+            world = np.where(valid[:, None, None], keypoints.world, np.nan).astype(np.float64)
+
+        self.betas = torch.zeros(10)
+        self.expression = torch.zeros(frames, 10)
+        rest = self._rest_points()
+        if initial is None:
+            if not has_world:
+                world = lifted_world(keypoints.points, seen & valid[:, None], rest)
+            start = initial_pose(world, rest)
+            hands = kinematics.hands_mean.reshape(30, 3).expand(frames, -1, -1)
+            self.base = torch.as_tensor(start.root, dtype=torch.float32)
+            self.pose = torch.as_tensor(start.pose, dtype=torch.float32)
+            self.pose[:, 25:] = hands
+            natural = torch.as_tensor(NATURAL_POSE).expand(frames, -1, -1).clone()
+            natural[:, 25:] = hands
+        else:
+            self.betas = torch.as_tensor(initial.betas)
+            self.expression = torch.as_tensor(initial.expression)
+            self.base = torch.as_tensor(Rotation.from_rotvec(initial.global_orient).as_matrix(), dtype=torch.float32)
+            self.pose = torch.as_tensor(full_pose(kinematics, initial))
+            self.pose[:, 0] = 0
+            natural = self.pose.clone()
+        self.natural = natural
+        self.initial = initial
+        self.directions = Directions.of(world) if has_world and initial is None else None
+        self.first_betas = self.betas.clone()
+
+        points = torch.as_tensor(np.where(seen[..., None], keypoints.points, 0), dtype=torch.float32)
+        weights = torch.as_tensor(_weights(keypoints.scores, seen, config))
+        center = torch.tensor(camera.principal)
+        self.root = self._initial_root(points, weights, center)
+        depth = self.root[:, 2:].clone()
+        unit = 0.017 * camera.focal / depth
+        self.projection = Projection(points, weights, unit, center, camera.focal)
+        self.turn = torch.zeros(frames, 3)
+        for variable in self.variables():
+            variable.requires_grad_(True)
+
+    def variables(self) -> list[Tensor]:
+        return [self.betas, self.expression, self.turn, self.pose, self.root]
+
+    def posed(self) -> Posed:
+        rotations = matrix_from_axis_angle(self.pose)
+        root = self.base @ matrix_from_axis_angle(self.turn)
+        rotations = torch.cat([root[:, None], rotations[:, 1:]], 1)
+        return self.kinematics.pose(self.betas, rotations, self.root, self.expression)
+
+    def objective(self, robust: float) -> Tensor:
+        config, posed = self.config, self.posed()
+        terms = [
+            self.projection(posed, robust),
+            beyond_limits(self.pose),
+            config.pose_weight * unnatural(self.pose, self.natural),
+            config.shape_weight * torch.square(self.betas - self.first_betas).sum(),
+            config.expression_weight * torch.square(self.expression).sum() / len(self.expression),
+            acceleration(posed.joints[:, :25, :2]) / config.smooth_joints**2 / 25,
+            acceleration(posed.joints[:, :25, 2]) / config.smooth_depth**2 / 25,
+            acceleration(self.pose) / config.smooth_angles**2 / 25,
+            acceleration(self.expression) / 0.3**2 / 10,
+        ]
+        if self.directions is not None:
+            terms.append(self.directions(posed, config.direction_sigma))
+            if math.isfinite(self.directions.size):
+                error = self.directions.size_error(self.kinematics, self.betas) / config.size_sigma
+                terms.append(4 * torch.square(error))
+        return torch.stack(terms).sum()
+
+    def solve(self) -> float:
+        """Adam with a cosine schedule; the robust scale narrows from four times to once."""
+        steps, rate = self.config.iterations, self.config.learning_rate
+        variables = self.variables()
+        rates = [rate * factor for factor in (2, 2, 1, 1, 1)]
+        optimizer = _Adam(variables, rates)
+        loss = 0.0
+        for step in range(steps):
+            robust = self.config.robust_scale * (1 + 3 * max(0.0, 1 - 2 * step / steps))
+            value = self.objective(robust)
+            gradients = torch.autograd.grad(value, variables)
+            optimizer.step(gradients, 0.5 * (1 + math.cos(math.pi * step / steps)) + 0.02)
+            loss = float(value.detach())
+        return loss
+
+    @torch.no_grad()
+    def result(self, body_hash: str) -> tuple[BodySequence, Floats]:
+        posed = self.posed()
+        rest = self.kinematics.rest_joints(self.betas, self.expression)
+        orient = Rotation.from_matrix((self.base @ matrix_from_axis_angle(self.turn)).numpy()).as_rotvec()
+        pose = self.pose.numpy()
+        sequence = BodySequence(
+            betas=self.betas.numpy().copy(),
+            expression=self.expression.numpy().copy(),
+            global_orient=orient.astype(np.float32),
+            body_pose=pose[:, 1:22].copy(),
+            left_hand_pose=pose[:, 25:40].copy(),
+            right_hand_pose=pose[:, 40:55].copy(),
+            jaw_pose=pose[:, 22].copy(),
+            transl=(self.root - rest[:, 0]).numpy(),
+            camera=self.camera,
+            flat_hand_mean=True,
+            body_hash=body_hash,
+            valid=self.valid,
+        )
+        return sequence, posed.wholebody.numpy()
+
+    def _rest_points(self) -> Array:
+        identity = torch.eye(3).expand(1, JOINTS, 3, 3)
+        return self.kinematics.pose(self.betas, identity, torch.zeros(1, 3)).points[0].double().numpy()
+
+    def _initial_root(self, points: Tensor, weights: Tensor, center: Tensor) -> Tensor:
+        """Where the pelvis must be for the posed points to project onto the key points: linear least squares."""
+        frames = len(points)
+        self.turn = torch.zeros(frames, 3)
+        self.root = torch.zeros(frames, 3)
+        with torch.no_grad():
+            offsets = self.posed().wholebody.double().numpy()
+        if self.initial is not None:
+            rest = self.kinematics.rest_joints(self.betas, self.expression)[:, 0]
+            return rest + torch.as_tensor(self.initial.transl)
+        chosen = np.r_[0:17]
+        rays = ((points - center) / self.camera.focal).double().numpy()[:, chosen]
+        w = weights.double().numpy()[:, chosen]
+        x = offsets[:, chosen]
+        root = np.full((frames, 3), np.nan)
+        for t in np.flatnonzero(self.valid):
+            rows, right = [], []
+            for axis in (0, 1):
+                row = np.zeros((len(chosen), 3))
+                row[:, axis], row[:, 2] = 1, -rays[t, :, axis]
+                rows.append(row * w[t, :, None])
+                right.append((rays[t, :, axis] * x[t, :, 2] - x[t, :, axis]) * w[t])
+            root[t] = np.linalg.lstsq(np.concatenate(rows), np.concatenate(right), rcond=None)[0]
+        good = np.flatnonzero(np.isfinite(root).all(-1) & (root[:, 2] > 0.3))
+        if not len(good):
+            raise FitError("no_points", "the visible body points coincide; no body can be placed on them")
+        filled = [np.interp(np.arange(frames), good, root[good, axis]) for axis in range(3)]
+        return torch.as_tensor(np.stack(filled, -1), dtype=torch.float32)
+
+
+def full_pose(kinematics: Kinematics, sequence: BodySequence) -> Floats:
+    """All 55 local rotations (T, 55, 3), axis-angle, hands absolute (flat), eyes looking ahead."""
+    pose = np.zeros((len(sequence), JOINTS, 3), np.float32)
+    pose[:, 0] = sequence.global_orient
+    pose[:, 1:22] = sequence.body_pose
+    pose[:, 22] = sequence.jaw_pose
+    pose[:, 25:40], pose[:, 40:] = sequence.left_hand_pose, sequence.right_hand_pose
+    if not sequence.flat_hand_mean:
+        pose[:, 25:] += kinematics.hands_mean.reshape(30, 3).numpy()
+    return pose
+
+
+@torch.no_grad()
+def posed_sequence(kinematics: Kinematics, sequence: BodySequence) -> Floats:
+    """float32 (T, 144, 3): the body's points in the camera's frame, in smplx's order."""
+    betas, expression = torch.as_tensor(sequence.betas), torch.as_tensor(sequence.expression)
+    root = kinematics.rest_joints(betas, expression)[:, 0] + torch.as_tensor(sequence.transl)
+    rotations = matrix_from_axis_angle(torch.as_tensor(full_pose(kinematics, sequence)))
+    return kinematics.pose(betas, rotations, root, expression).points.numpy()
+
+
+def _weights(scores: Floats, seen: NDArray[np.bool_], config: FitConfig) -> Floats:
+    kind = np.zeros(133, np.float32)
+    kind[BODY] = config.body_weight
+    kind[[11, 12]] = config.hip_weight
+    kind[FEET] = config.feet_weight
+    kind[FACE] = config.face_weight
+    kind[FACE.start : FACE.start + 17] = config.contour_weight
+    kind[LEFT_HAND] = kind[RIGHT_HAND] = config.hand_weight
+    return np.where(seen, np.minimum(scores, 1) * kind, 0).astype(np.float32)

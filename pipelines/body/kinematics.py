@@ -1,0 +1,218 @@
+"""Differentiable forward kinematics of an SMPL-X body: its joints and the few surface points that key points name.
+
+The mesh is never touched: of the 10475 vertices only about two hundred are skinned, so that a whole clip is posed in a
+few milliseconds and can be optimised. The points come in the order of `smplx`'s own output: 55 joints, 21 vertex joints
+(nose, eyes, ears, toes, heels, finger tips), 51 face landmarks and 17 points of the face contour.
+
+Source: SMPL-X (Pavlakos et al., CVPR 2019); the tests hold these functions against the `smplx` package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from smplx.vertex_ids import vertex_ids
+from torch import Tensor
+
+JOINTS = 55
+SHAPE_COLUMNS = 10
+EXPRESSION_COLUMNS = 10
+
+# The 21 vertex joints in smplx's order, and where each group starts among all points.
+_VERTEX_JOINTS = (
+    "nose", "reye", "leye", "rear", "lear",
+    "LBigToe", "LSmallToe", "LHeel", "RBigToe", "RSmallToe", "RHeel",
+    "lthumb", "lindex", "lmiddle", "lring", "lpinky", "rthumb", "rindex", "rmiddle", "rring", "rpinky",
+)  # fmt: skip
+VERTEX_POINTS = slice(JOINTS, JOINTS + 21)
+LANDMARK_POINTS = slice(VERTEX_POINTS.stop, VERTEX_POINTS.stop + 51)
+CONTOUR_POINTS = slice(LANDMARK_POINTS.stop, LANDMARK_POINTS.stop + 17)
+POINTS = CONTOUR_POINTS.stop
+
+
+def _hand(wrist: int, first: int, tips: int) -> list[int]:
+    """The 21 hand points: wrist, then thumb, index, middle, ring, pinky from the palm outward."""
+    thumb, index, middle, pinky, ring = first + 12, first, first + 3, first + 6, first + 9
+    fingers = [[start, start + 1, start + 2, tips + k] for k, start in enumerate((thumb, index, middle, ring, pinky))]
+    return [wrist, *(point for finger in fingers for point in finger)]
+
+
+# The point that each of the 133 COCO-WholeBody key points names.
+_BODY_POINTS = (55, 57, 56, 59, 58, 16, 17, 18, 19, 20, 21, 1, 2, 4, 5, 7, 8)
+_FEET_POINTS = (60, 61, 62, 63, 64, 65)
+WHOLEBODY = np.r_[_BODY_POINTS, _FEET_POINTS, CONTOUR_POINTS, LANDMARK_POINTS, _hand(20, 25, 66), _hand(21, 40, 71)]
+
+
+def matrix_from_axis_angle(vectors: Tensor) -> Tensor:
+    """Rotation matrices (..., 3, 3) of axis-angle vectors (..., 3) in radians; smooth at zero (Rodrigues' formula)."""
+    x, y, z = vectors.unbind(-1)
+    square = (vectors * vectors).sum(-1)
+    angle = torch.sqrt(square + 1e-14)
+    a = torch.sin(angle) / angle
+    b = 0.5 * torch.square(torch.sin(0.5 * angle) / (0.5 * angle))
+    xy, xz, yz = b * x * y, b * x * z, b * y * z
+    xx, yy, zz = b * x * x, b * y * y, b * z * z
+    ax, ay, az = a * x, a * y, a * z
+    rows = (1 - yy - zz, xy - az, xz + ay, xy + az, 1 - xx - zz, yz - ax, xz - ay, yz + ax, 1 - xx - yy)
+    return torch.stack(rows, -1).unflatten(-1, (3, 3))
+
+
+@dataclass(frozen=True)
+class Posed:
+    """points: (T, 144, 3) metres, in smplx's order. rotations: (T, 55, 3, 3), each joint's rotation in the world."""
+
+    points: Tensor
+    rotations: Tensor
+
+    @property
+    def joints(self) -> Tensor:
+        return self.points[:, :JOINTS]
+
+    @property
+    def wholebody(self) -> Tensor:
+        """(T, 133, 3): the points that the COCO-WholeBody key points name."""
+        return self.points.index_select(1, torch.as_tensor(WHOLEBODY))
+
+
+@dataclass(frozen=True)
+class Kinematics:
+    """What forward kinematics needs of a body file; every map from shape and expression is linear and precomputed.
+
+    rest: (55, 3) joints of the mean shape; rest_betas (55, 3, 10) and rest_expression (55, 3, 10) per coefficient.
+    surface, surface_betas, surface_expression: the same for the S vertices in use. weights: (S, 55), rows sum to 1.
+    correctives: (486, S * 3) pose blend shapes of these vertices, or None where the file has none (all zero).
+    barycentric: (89, S), rows sum to 1: the surface points (21 vertices, 51 landmarks, 17 contour points of a frontal
+        face) as sums of the vertices. hands_mean: (2, 15, 3), the file's mean left and right hand, axis-angle.
+    """
+
+    parents: tuple[int, ...]
+    rest: Tensor
+    rest_betas: Tensor
+    rest_expression: Tensor
+    surface: Tensor
+    surface_betas: Tensor
+    surface_expression: Tensor
+    weights: Tensor
+    correctives: Tensor | None
+    barycentric: Tensor
+    hands_mean: Tensor
+
+    @classmethod
+    def from_arrays(cls, file: Mapping[str, NDArray], dtype: torch.dtype = torch.float32) -> Kinematics:
+        """From the arrays of an SMPL-X file, under the licensed file's names.
+
+        Raises ValueError where the joint tree is not SMPL-X's.
+        """
+        parents = np.asarray(file["kintree_table"])[0].astype(np.int64)
+        if len(parents) != JOINTS or (parents[1:] >= np.arange(1, JOINTS)).any():
+            raise ValueError(f"expected the {JOINTS} joints of SMPL-X, parents first; the body file has {len(parents)}")
+        template = np.asarray(file["v_template"], np.float64)
+        directions = np.asarray(file["shapedirs"], np.float64)
+        start = 300 if directions.shape[-1] >= 400 else SHAPE_COLUMNS  # the rule of smplx.create
+        betas, expression = directions[..., :SHAPE_COLUMNS], directions[..., start : start + EXPRESSION_COLUMNS]
+        regressor = np.asarray(file["J_regressor"], np.float64)
+
+        corners, coordinates = _surface_points(file)
+        used, position = np.unique(corners, return_inverse=True)
+        barycentric = np.zeros((len(corners), len(used)))
+        np.add.at(barycentric, (np.arange(len(corners))[:, None], position.reshape(corners.shape)), coordinates)
+
+        posedirs = np.asarray(file["posedirs"], np.float64)[used].reshape(len(used) * 3, -1).T
+        hands = np.stack([np.asarray(file[f"hands_mean{side}"], np.float64).reshape(15, 3) for side in "lr"])
+
+        def tensor(array: NDArray) -> Tensor:
+            return torch.as_tensor(np.ascontiguousarray(array)).to(dtype)
+
+        return cls(
+            parents=(-1, *(int(p) for p in parents[1:])),
+            rest=tensor(regressor @ template),
+            rest_betas=tensor(np.einsum("jv,vkb->jkb", regressor, betas)),
+            rest_expression=tensor(np.einsum("jv,vkb->jkb", regressor, expression)),
+            surface=tensor(template[used]),
+            surface_betas=tensor(betas[used]),
+            surface_expression=tensor(expression[used]),
+            weights=tensor(np.asarray(file["weights"], np.float64)[used]),
+            correctives=tensor(posedirs) if np.abs(posedirs).max() > 1e-6 else None,
+            barycentric=tensor(barycentric),
+            hands_mean=tensor(hands),
+        )
+
+    def rest_joints(self, betas: Tensor, expression: Tensor | None = None) -> Tensor:
+        """Joints of the unposed body: (55, 3), or (T, 55, 3) for an expression (T, 10)."""
+        rest = self.rest + self.rest_betas @ betas
+        if expression is not None:
+            rest = rest + torch.einsum("jkb,tb->tjk", self.rest_expression, expression)
+        return rest
+
+    def pose(self, betas: Tensor, rotations: Tensor, root: Tensor, expression: Tensor | None = None) -> Posed:
+        """Pose one shape in T frames.
+
+        betas: (10,). rotations: (T, 55, 3, 3), each joint's relative to its parent, in smplx's order. expression:
+        (T, 10) or None for a neutral face. root: (T, 3), metres, where the pelvis joint lies; smplx's `transl` is
+        `root - rest_joints(betas, expression)[0]`.
+        """
+        frames = len(rotations)
+        rest = self.rest_joints(betas, expression)
+        rest = rest.expand(frames, -1, -1)
+        turned, joints = self._chain(rotations, rest, root)
+
+        surface = self.surface + self.surface_betas @ betas
+        if expression is not None:
+            surface = surface + torch.einsum("skb,tb->tsk", self.surface_expression, expression)
+        if self.correctives is not None:
+            feature = (rotations[:, 1:] - torch.eye(3, dtype=rotations.dtype)).flatten(1)
+            surface = surface + (feature @ self.correctives).unflatten(-1, (-1, 3))
+        shift = joints - _turn(turned, rest)
+        blended = torch.matmul(self.weights, torch.cat([turned.flatten(2), shift], -1))
+        surface = surface.expand(frames, -1, -1)
+        skinned = _turn(blended[..., :9].unflatten(-1, (3, 3)), surface) + blended[..., 9:]
+        return Posed(torch.cat([joints, torch.matmul(self.barycentric, skinned)], 1), turned)
+
+    def _chain(self, rotations: Tensor, rest: Tensor, root: Tensor) -> tuple[Tensor, Tensor]:
+        """World rotations (T, 55, 3, 3) and joints (T, 55, 3), one level of the tree at a time."""
+        turned, joints = [rotations[:, :1]], [root[:, None]]
+        for level, above in _levels(self.parents):
+            bones = rest.index_select(1, level) - rest.index_select(1, torch.tensor(self.parents)[level])
+            base, local = turned[-1].index_select(1, above), rotations.index_select(1, level)
+            turned.append((base[..., None] * local[..., None, :, :]).sum(-2))
+            joints.append(joints[-1].index_select(1, above) + _turn(base, bones))
+        order = [torch.zeros(1, dtype=torch.long), *(level for level, _ in _levels(self.parents))]
+        back = torch.argsort(torch.cat(order))
+        return torch.cat(turned, 1).index_select(1, back), torch.cat(joints, 1).index_select(1, back)
+
+
+@cache
+def _levels(parents: tuple[int, ...]) -> tuple[tuple[Tensor, Tensor], ...]:
+    """The tree below the root by depth: the joints of each level and where their parents stand in the level above."""
+    above = [0]
+    levels: list[tuple[Tensor, Tensor]] = []
+    while True:
+        level = [joint for joint, parent in enumerate(parents) if parent in above]
+        if not level:
+            return tuple(levels)
+        levels.append((torch.tensor(level), torch.tensor([above.index(parents[joint]) for joint in level])))
+        above = level
+
+
+def _turn(matrices: Tensor, vectors: Tensor) -> Tensor:
+    """Matrices (..., 3, 3) times vectors (..., 3); faster than `matmul` for so small ones."""
+    return (matrices * vectors[..., None, :]).sum(-1)
+
+
+def _surface_points(file: Mapping[str, NDArray]) -> tuple[NDArray, NDArray]:
+    """Vertices (89, 3) and barycentric coordinates (89, 3) of the surface points.
+
+    The contour is that of a frontal face (the first row of the file's table over head turns).
+    """
+    ids = np.array([vertex_ids["smplx"][name] for name in _VERTEX_JOINTS])
+    faces = np.asarray(file["f"]).astype(np.int64)
+    triangles = [np.asarray(file["lmk_faces_idx"]), np.asarray(file["dynamic_lmk_faces_idx"])[0]]
+    coordinates = [np.asarray(file["lmk_bary_coords"]), np.asarray(file["dynamic_lmk_bary_coords"])[0]]
+    corners = np.concatenate([np.repeat(ids[:, None], 3, 1), faces[np.concatenate(triangles).astype(np.int64)]])
+    weights = np.concatenate([np.tile([1.0, 0.0, 0.0], (len(ids), 1)), np.concatenate(coordinates)])
+    return corners, weights
