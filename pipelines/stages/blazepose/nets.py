@@ -84,5 +84,5 @@ class Net:
         self.outputs = [output.name for output in self.session.get_outputs()]
 
     def __call__(self, picture: NDArray[np.float32]) -> list[Floats]:
-        """picture: float32 (size, size, 3), RGB, in the range that the net expects. Returns the outputs, batch removed."""
+        """picture: float32 (size, size, 3), RGB, in the range that the net expects. Returns its outputs, unbatched."""
         return [output[0] for output in self.session.run(self.outputs, {self.input: picture[None]})]

@@ -47,7 +47,7 @@ class Pose:
 
 
 def sigmoid(x: Floats) -> Floats:
-    return 1.0 / (1.0 + np.exp(-np.clip(x, -60, 60)))
+    return (1.0 / (1.0 + np.exp(-np.clip(x, -60, 60)))).astype(np.float32)
 
 
 def roi_of_detection(detection: Detection) -> Roi:

@@ -79,7 +79,7 @@ class Detector:
         """All detections in `roi`, best first, in image pixels. The boxes are upright in the crop, not in the image,
         when the square is turned: then they are the bounds of the turned box."""
         raw, logits = self.net(picture.crop(roi, self.net.size, low=-1.0, black_outside=True))
-        scores = 1.0 / (1.0 + np.exp(-np.clip(logits[:, 0], -60, 60)))
+        scores = (1.0 / (1.0 + np.exp(-np.clip(logits[:, 0], -60, 60)))).astype(np.float32)
         found = scores >= self.minimum_score
         if not found.any():
             return []
