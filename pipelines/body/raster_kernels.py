@@ -7,29 +7,15 @@ afterwards, once per pixel, from the ray through its centre, which needs neither
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
-from typing import Any
-
-import numba
 import numpy as np
 
-log = logging.getLogger(__name__)
+from pipelines.body.compiled import compiled
 
 # Screen positions are snapped to 1/256 pixel, which makes edge tests exact: shared edges neither gape nor overlap.
 SUBPIXEL = 256
 HALF = SUBPIXEL // 2
 # Pixels. Beyond it a triangle is clipped at the sides as well, which keeps products of coordinates inside 64 bits.
 GUARD = 1 << 20
-
-
-def compiled(function: Callable[..., Any]) -> Any:
-    """`numba.njit` with a cache on disk, and without one where no folder for it can be written (read-only images)."""
-    try:
-        return numba.njit(cache=True, error_model="numpy")(function)
-    except RuntimeError as error:
-        log.warning("compiled code is not kept between runs (%s); set NUMBA_CACHE_DIR to a writable folder", error)
-        return numba.njit(error_model="numpy")(function)
 
 
 @compiled
