@@ -12,25 +12,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import av.error
+
 
 class DiskFull(RuntimeError):
     """No room is left on a device that the job writes to. Nothing half-written was committed."""
 
-    def __init__(self, path: Path | str) -> None:
-        super().__init__(
-            f"no space left while writing {path}. Everything finished so far is committed: free some room (or choose "
-            "another OUT on a larger disk) and run the same command again to continue."
+    def __str__(self) -> str:
+        return (
+            f"no space left while writing {self.args[0]}. Everything finished so far is committed: free some room (or "
+            "choose another OUT on a larger disk) and run the same command again to continue."
         )
 
 
 @contextmanager
 def disk_full_as_such(path: Path | str) -> Iterator[None]:
-    """Turn ENOSPC and EDQUOT from anything inside into `DiskFull`."""
+    """Turn ENOSPC and EDQUOT from anything inside into `DiskFull`: from Python and from FFmpeg, which has own classes."""
     try:
         yield
-    except OSError as error:
+    except (OSError, av.error.FFmpegError) as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(error.filename or path) from error
+            raise DiskFull(str(path)) from error
         raise
 
 

@@ -57,7 +57,7 @@ def guarded(worker: Worker, row: Row) -> Row:
     try:
         return worker(row)
     except DiskFull as full:
-        return {**row, STOP: "disk_full", MESSAGE: str(full)}
+        return {**row, STOP: "disk_full", MESSAGE: full.args[0]}
     except Exception:  # noqa: BLE001 - a bug on one clip must not end a job of thousands; the run reports it and exits 1
         return {**row, STOP: "failed", MESSAGE: traceback.format_exc()}
 

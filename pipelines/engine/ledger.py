@@ -29,6 +29,21 @@ TOKEN = re.compile(r"^(?P<unit>[0-9a-f]{64})\.(?P<host>[A-Za-z0-9_-]+)\.(?P<pid>
 
 
 @dataclass(frozen=True)
+class Unit:
+    """A unit of one stage. `id` is the hash of everything below but the label, which is for people.
+
+    identity: what the stage is made of (parameters, estimator, weight checksums). inputs: what it works on.
+    """
+
+    stage: str
+    version: str
+    id: str
+    label: str
+    identity: dict[str, Any]
+    inputs: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Outcome:
     """How a stage's work on a unit ended, as the stage itself sees it.
 
@@ -61,7 +76,8 @@ class Record:
     seconds: float
     attempt: int
     run: str
-    inputs: dict[str, Any] = field(default_factory=dict)
+    identity: dict[str, Any]
+    inputs: dict[str, Any]
 
     @property
     def status(self) -> Status:
@@ -150,18 +166,7 @@ class Ledger:
         return folder
 
     def commit(
-        self,
-        stage: str,
-        unit: str,
-        *,
-        version: str,
-        label: str,
-        outcome: Outcome,
-        folder: Path | None,
-        seconds: float,
-        attempt: int,
-        run: str,
-        inputs: dict[str, Any] | None = None,
+        self, unit: Unit, outcome: Outcome, folder: Path | None, *, seconds: float, attempt: int, run: str
     ) -> Record:
         """Flush what was written and create the record. If another writer was first, its record is returned instead."""
         files: dict[str, dict[str, Any]] = {}
@@ -175,14 +180,25 @@ class Ledger:
                 fsync_path(folder.parent)
             relative = folder.relative_to(self.work).as_posix() if folder is not None else None
             record = Record(
-                unit, stage, version, label, outcome, relative, files, round(seconds, 4), attempt, run, inputs or {}
+                unit=unit.id,
+                stage=unit.stage,
+                version=unit.version,
+                label=unit.label,
+                outcome=outcome,
+                folder=relative,
+                files=files,
+                seconds=round(seconds, 4),
+                attempt=attempt,
+                run=run,
+                identity=unit.identity,
+                inputs=unit.inputs,
             )
-            created = create_once(self._record_path(stage, unit), record.to_json())
+            created = create_once(self._record_path(unit.stage, unit.id), record.to_json())
         if created:
             return record
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
-        first = self.record(stage, unit)
+        first = self.record(unit.stage, unit.id)
         assert first is not None, "a record that exists cannot be absent: records are never deleted while a run is on"
         return first
 

@@ -6,13 +6,12 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipelines.engine.atomic import DiskFull, digest
+from pipelines.engine.atomic import DiskFull, digest, disk_full_as_such
 from pipelines.engine.isolation import ChildDied
-from pipelines.engine.ledger import Ledger, Outcome, Record
+from pipelines.engine.ledger import Ledger, Outcome, Record, Unit
 
 log = logging.getLogger(__name__)
 MAX_CRASHES = 3
@@ -29,23 +28,11 @@ class Stage(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Unit:
-    """A unit of one stage: its id, a label for people, and what the id was made of."""
-
-    stage: str
-    version: str
-    id: str
-    label: str
-    inputs: dict[str, Any]
-
-
 def unit_of(stage: Stage, label: str, inputs: Mapping[str, Any]) -> Unit:
     """The unit of `stage` for these inputs: id = hash of (stage, version, identity, inputs)."""
-    identity = digest(
-        {"stage": stage.name, "version": stage.version, "identity": stage.identity(), "inputs": dict(inputs)}
-    )
-    return Unit(stage.name, stage.version, identity, label, dict(inputs))
+    identity = stage.identity()
+    parts = {"stage": stage.name, "version": stage.version, "identity": identity, "inputs": dict(inputs)}
+    return Unit(stage.name, stage.version, digest(parts), label, identity, dict(inputs))
 
 
 def run_unit(ledger: Ledger, unit: Unit, run: str, work: Callable[[Path], Outcome]) -> Record:
@@ -66,21 +53,13 @@ def run_unit(ledger: Ledger, unit: Unit, run: str, work: Callable[[Path], Outcom
         folder = ledger.open_folder(unit.stage, unit.id)
         start = time.monotonic()
         try:
-            outcome = work(folder)
+            with disk_full_as_such(folder):
+                outcome = work(folder)
             kept = folder if outcome.status == "done" else None
             if kept is None:
                 shutil.rmtree(folder, ignore_errors=True)
             return ledger.commit(
-                unit.stage,
-                unit.id,
-                version=unit.version,
-                label=unit.label,
-                outcome=outcome,
-                folder=kept,
-                seconds=time.monotonic() - start,
-                attempt=attempt,
-                run=run,
-                inputs=unit.inputs,
+                unit, outcome, kept, seconds=time.monotonic() - start, attempt=attempt, run=run
             )
         except ChildDied as death:
             shutil.rmtree(folder, ignore_errors=True)
@@ -98,14 +77,5 @@ def run_unit(ledger: Ledger, unit: Unit, run: str, work: Callable[[Path], Outcom
 
 def _quarantine(ledger: Ledger, unit: Unit, run: str, attempt: int, reason: str, message: str) -> Record:
     return ledger.commit(
-        unit.stage,
-        unit.id,
-        version=unit.version,
-        label=unit.label,
-        outcome=Outcome("quarantined", reason, message),
-        folder=None,
-        seconds=0.0,
-        attempt=attempt,
-        run=run,
-        inputs=unit.inputs,
+        unit, Outcome("quarantined", reason, message), None, seconds=0.0, attempt=attempt, run=run
     )

@@ -1,0 +1,60 @@
+# A thin face over `vividpose`. Everything is set up on first use, into .venv.
+PYTHON ?= python3
+VENV   ?= .venv
+OUT    ?= data
+PROFILE ?= auto
+BIN    := $(VENV)/bin
+# Anything else for the command, e.g. ARGS="--strict --executor inline".
+ARGS   ?=
+# SRC may hold spaces, so it is quoted below and handed over through the environment.
+export SRC OUT
+# One thread per numerical operator: parallelism comes from the actors, and results do not depend on the machine.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help setup setup-dev shards inspect doctor test test-all check bench-pipelines clean
+
+help:
+	@echo "make shards SRC=videos/ [OUT=data] [PROFILE=auto|lite|full] [ARGS=...]   videos to shards (no SRC: demo videos)"
+	@echo "make inspect OUT=data            pictures of what is in the shards"
+	@echo "make doctor                      what is installed, what is missing"
+	@echo "make test | test-all             the tests; with the slow ones"
+	@echo "make check                       linter and type checker"
+	@echo "make bench-pipelines             measure the data engine"
+
+$(VENV)/.base: pyproject.toml constraints.txt
+	@sh docker/check-system.sh $(PYTHON)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --no-compile -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.base
+	$(BIN)/pip install --quiet --no-compile -c constraints.txt -e '.[dev]'
+	@touch $@
+
+setup: $(VENV)/.base
+setup-dev: $(VENV)/.dev
+
+shards: $(VENV)/.base
+	@$(BIN)/vividpose shards $${SRC:+"$$SRC"} --out "$$OUT" --profile $(PROFILE) $(ARGS)
+
+inspect: $(VENV)/.base
+	@$(BIN)/vividpose inspect "$$OUT" --out "$$OUT/inspect" $(ARGS)
+
+doctor: $(VENV)/.base
+	@$(BIN)/vividpose doctor
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+test-all: $(VENV)/.dev
+	$(BIN)/python -m pytest -m "slow or not slow" $(ARGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench-pipelines: $(VENV)/.dev
+	$(BIN)/python benchmarks/pipelines.py $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,16 @@
+#!/bin/sh
+# Checks what pip cannot install, and names the Debian packages for it in one line.
+python=${1:-python3}
+missing=""
+command -v "$python" >/dev/null 2>&1 || missing="$missing python3"
+if [ -z "$missing" ]; then
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+        echo "error: $python is older than Python 3.11; give another with PYTHON=..." >&2
+        exit 1
+    }
+    "$python" -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
+fi
+if [ -n "$missing" ]; then
+    echo "error: Debian packages are missing; run: apt-get install$missing" >&2
+    exit 1
+fi

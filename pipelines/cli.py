@@ -1,0 +1,140 @@
+"""The `vividpose` command. Each subcommand imports what it needs when it runs, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a subcommand. Exit codes: 0 fine, 1 an error, 2 bad input met with --strict or wrong usage, 3 the disk is full,
+    130 interrupted."""
+    options = parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(levelname)s %(message)s")
+    try:
+        return options.run(options)
+    except KeyboardInterrupt:
+        print("interrupted; what was finished is committed, run the same command again to continue", file=sys.stderr)
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="vividpose", description="VividPose: videos of people to training shards, and what belongs around that."
+    )
+    top.add_argument("-v", "--verbose", action="store_true", help="log what happens in detail")
+    commands = top.add_subparsers(dest="command", required=True, metavar="command")
+    _add_shards(commands)
+    _add_inspect(commands)
+    _add_doctor(commands)
+    return top
+
+
+def _add_shards(commands: argparse._SubParsersAction) -> None:
+    shards = commands.add_parser(
+        "shards",
+        help="turn videos into WebDataset shards",
+        description="Turn videos into WebDataset shards. Run it again at any time: it continues where it was, does only "
+        "what is new, and redoes only what a change of settings, software or weights touches.",
+        epilog="exit codes: 0 done; 1 an error, or unexpected errors on some clips (listed; tried again next time); "
+        "2 bad input was met and --strict was given; 3 the disk is full; 130 interrupted",
+    )
+    shards.add_argument(
+        "src",
+        nargs="?",
+        help="a folder (nested), a video, a glob, a .txt file with a path or URL per line, or an fsspec URL such as "
+        "s3://bucket/videos. Left out: a few demo videos are rendered and processed",
+    )
+    shards.add_argument("--out", type=Path, default=Path("data"), help="output folder (default: data)")
+    shards.add_argument("--profile", choices=("auto", "lite", "full"), help="which estimators (default: auto)")
+    shards.add_argument("--executor", choices=("ray", "inline"), help="ray (default), or inline: all in this process")
+    shards.add_argument("--config", type=Path, help="a YAML file of settings; see docs/settings.md")
+    shards.add_argument("--set", action="append", default=[], metavar="A.B=VALUE", help="one setting; may be repeated")
+    shards.add_argument("--strict", action="store_true", help="exit with 2 when any source or clip was quarantined")
+    shards.add_argument("--retry-quarantined", action="store_true", help="try quarantined sources and clips once more")
+    shards.set_defaults(run=_shards)
+
+
+def _shards(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from pipelines.annotate.choice import MissingWeights, choose
+    from pipelines.engine.atomic import DiskFull
+    from pipelines.engine.executors import Infeasible
+    from pipelines.ingest.sources import BadSource
+    from pipelines.job.run import Busy, TooManyFailures, run_shards
+    from pipelines.job.settings import ShardsSettings
+    from pipelines.settings import BadSettings, build, load_yaml, with_overrides
+
+    console = Console(stderr=True)
+    try:
+        data = load_yaml(options.config) if options.config else {}
+        for name in ("profile", "executor"):
+            if getattr(options, name):
+                data[name] = getattr(options, name)
+        settings = build(ShardsSettings, with_overrides(data, options.set))
+        for choice in choose(settings.profile):
+            console.print(f"{choice.role:<10} {choice.estimator}  ({choice.why})", markup=False, highlight=False)
+        src = options.src
+        if src is None:
+            from pipelines.demo import make_demo_videos
+
+            src = str(options.out / "demo_videos")
+            make_demo_videos(Path(src))
+            console.print(f"no SRC was given: demo videos were rendered into {src}", markup=False, highlight=False)
+        summary = run_shards(src, options.out, settings, retry_quarantined=options.retry_quarantined)
+    except DiskFull as error:
+        console.print(f"error: {error}", markup=False, highlight=False, style="red")
+        return 3
+    except (BadSettings, MissingWeights, Infeasible, Busy, BadSource, TooManyFailures) as error:
+        console.print(f"error: {error}", markup=False, highlight=False, style="red")
+        return 1
+    summary.show(Console())
+    return summary.exit_code(options.strict)
+
+
+def _add_inspect(commands: argparse._SubParsersAction) -> None:
+    inspect = commands.add_parser(
+        "inspect",
+        help="look into a shard: contact sheets and side-by-side videos",
+        description="Write a contact sheet (PNG) and a video (mp4) per sample: frame, skeleton map, rendering map, overlay.",
+    )
+    inspect.add_argument("shard", type=Path, help="a shard (.tar), or an output folder of `vividpose shards`")
+    inspect.add_argument("--key", action="append", default=[], help="only samples whose key starts so; may be repeated")
+    inspect.add_argument("--limit", type=int, default=8, help="at most so many samples (default: 8)")
+    inspect.add_argument("--out", type=Path, default=Path("inspect"), help="where to write (default: inspect)")
+    inspect.set_defaults(run=_inspect)
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from pipelines.inspect import inspect_shards
+    from pipelines.shard_format import BadSample
+
+    try:
+        written = inspect_shards(options.shard, options.out, options.key, options.limit)
+    except (BadSample, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    for path in written:
+        print(path)
+    return 0
+
+
+def _add_doctor(commands: argparse._SubParsersAction) -> None:
+    doctor = commands.add_parser(
+        "doctor", help="what is installed, which weights are where, what each stage would get, what is missing"
+    )
+    doctor.set_defaults(run=_doctor)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from pipelines.doctor import examine
+
+    return examine()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

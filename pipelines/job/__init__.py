@@ -1,0 +1,1 @@
+"""The main job: sources in, shards out. Plan, workers, the run itself and what it tells at the end."""

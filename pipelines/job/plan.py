@@ -1,0 +1,133 @@
+"""What is to be done, written down before it is done: which sources there are, and which clip goes into which shard.
+
+Both plans are parts that are only ever added, each created once and never changed:
+
+    work/plan/sources/000000.jsonl   a line per source, the latest line of a path wins
+    work/plan/shards/000000.json     shards with their keys, as decided at the end of one run's annotate phase
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipelines.engine.atomic import canonical_json, create_once
+
+
+@dataclass(frozen=True)
+class SourcePlan:
+    """A source as planned. `sha256` is None for one that could not be read; `problem` then holds reason and message.
+
+    path: absolute path or URL. name: the path below SRC, for people. provenance: what `read_provenance` found.
+    """
+
+    path: str
+    name: str
+    sha256: str | None
+    bytes: int
+    provenance: dict[str, Any] = field(default_factory=dict)
+    problem: dict[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """A shard and the keys of the samples that belong to it, sorted."""
+
+    name: str
+    keys: tuple[str, ...]
+
+
+def _parts(folder: Path, suffix: str) -> list[Path]:
+    return sorted(folder.glob(f"[0-9]*{suffix}"))
+
+
+def _add_part(folder: Path, suffix: str, data: bytes) -> Path:
+    number = len(_parts(folder, suffix))
+    while not create_once(folder / f"{number:06d}{suffix}", data):
+        number += 1
+    return folder / f"{number:06d}{suffix}"
+
+
+class Plan:
+    """The plans under one work folder."""
+
+    def __init__(self, work: Path) -> None:
+        self.sources_folder = work / "plan" / "sources"
+        self.shards_folder = work / "plan" / "shards"
+
+    def sources(self) -> list[SourcePlan]:
+        """Every source ever planned, one entry per path, in the order of first appearance."""
+        latest: dict[str, SourcePlan] = {}
+        for part in _parts(self.sources_folder, ".jsonl"):
+            for line in part.read_text(encoding="utf-8").splitlines():
+                row = SourcePlan(**json.loads(line))
+                latest[row.path] = row
+        return list(latest.values())
+
+    def add_sources(self, found: Iterable[SourcePlan]) -> list[SourcePlan]:
+        """Write down what is new or has changed. Returns those."""
+        known = {row.path: row for row in self.sources()}
+        new = [row for row in found if known.get(row.path) != row]
+        if new:
+            _add_part(self.sources_folder, ".jsonl", b"".join(canonical_json(asdict(row)) + b"\n" for row in new))
+        return new
+
+    def shards(self) -> list[ShardPlan]:
+        """Every shard ever planned, in order."""
+        planned = []
+        for part in _parts(self.shards_folder, ".json"):
+            for row in json.loads(part.read_text()):
+                planned.append(ShardPlan(row["name"], tuple(row["keys"])))
+        return planned
+
+    def add_shards(self, sizes: dict[str, int], limit: int) -> list[ShardPlan]:
+        """Plan shards for the keys in `sizes` (bytes) that no shard has yet. Returns all shards.
+
+        Keys are taken in the order of their hashes, so that the clips of one source spread over the shards.
+        """
+        planned = self.shards()
+        taken = {key for shard in planned for key in shard.keys}
+        free = sorted((key for key in sizes if key not in taken), key=_scatter)
+        groups = group_by_size([(key, sizes[key]) for key in free], limit)
+        new = [
+            ShardPlan(f"vividpose-{len(planned) + number:06d}.tar", tuple(sorted(keys)))
+            for number, keys in enumerate(groups)
+        ]
+        if new:
+            _add_part(self.shards_folder, ".json", canonical_json([asdict(shard) for shard in new]))
+        return planned + new
+
+
+def group_by_size(items: Sequence[tuple[str, int]], limit: int) -> list[list[str]]:
+    """Cut a sequence of (key, bytes) into groups of at most `limit` bytes; one larger item is a group of its own."""
+    groups: list[list[str]] = []
+    total = 0
+    for key, size in items:
+        if not groups or total + size > limit:
+            groups.append([])
+            total = 0
+        groups[-1].append(key)
+        total += size
+    return groups
+
+
+def _scatter(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def unique_sources(sources: Iterable[SourcePlan]) -> tuple[dict[str, SourcePlan], dict[str, str]]:
+    """(the first source of each content by sha256, the first path by the path of each further copy)."""
+    first: dict[str, SourcePlan] = {}
+    again: dict[str, str] = {}
+    for row in sources:
+        if row.sha256 is None:
+            continue
+        if row.sha256 in first:
+            again[row.path] = first[row.sha256].path
+        else:
+            first[row.sha256] = row
+    return first, again

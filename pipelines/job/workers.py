@@ -1,0 +1,115 @@
+"""The workers of the three phases. Each takes a small row, does or skips its units, and commits them itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from pipelines.annotate.choice import Choice
+from pipelines.annotate.clip_stage import ClipInput, DecodedFrames
+from pipelines.engine.executors import MESSAGE, STOP, Row
+from pipelines.engine.isolation import IsolatedWorker
+from pipelines.engine.ledger import Ledger, Outcome, Record
+from pipelines.engine.stage import run_unit
+from pipelines.ingest.unit import ingest_source
+from pipelines.job.samples import write_shard
+from pipelines.job.settings import ShardsSettings
+from pipelines.job.stages import Clip, IngestStage, PackStage, annotate_stages, annotate_units
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What every worker of a run is given. Small and picklable: it travels to Ray's actors."""
+
+    out: Path
+    run: str
+    settings: ShardsSettings
+    choices: tuple[Choice, ...]
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.out / "work")
+
+
+def ended(row: Row, record: Record) -> Row:
+    """The row with a note when the unit ended otherwise than done."""
+    if record.status == "done":
+        return row
+    return {**row, STOP: record.status, MESSAGE: record.outcome.message or record.outcome.reason}
+
+
+class IngestWorker:
+    """row: source (sha256), path, name. The video is read in a child process, since its content is not to be trusted."""
+
+    def __init__(self, context: RunContext) -> None:
+        self.context = context
+        limits = context.settings.isolation
+        self.child = IsolatedWorker(limits.timeout_seconds, limits.memory_mb << 20, limits.recycle)
+
+    def __call__(self, row: Row) -> Row:
+        context = self.context
+        unit = IngestStage(context.settings).unit(row["source"], row["name"])
+
+        def work(folder: Path) -> Outcome:
+            return self.child.call(ingest_source, row["path"], folder, context.settings.ingest)
+
+        return ended(row, run_unit(context.ledger, unit, context.run, work))
+
+
+class AnnotateWorker:
+    """row: a clip. Runs the named stages on it, sharing one decode among those that have work left."""
+
+    def __init__(self, context: RunContext, names: Sequence[str]) -> None:
+        self.context = context
+        self.names = names
+        self.stages = annotate_stages(context.settings, context.choices)
+
+    def __call__(self, row: Row) -> Row:
+        context, ledger = self.context, self.context.ledger
+        clip = Clip(**row["clip"])
+        units = annotate_units(self.stages, clip)
+        ingest = ledger.record("ingest", clip.ingest_unit)
+        assert ingest is not None, "clips are listed by committed ingest units"
+        video = ledger.folder_of(ingest) / clip.facts["file"]
+        frames = DecodedFrames(video, context.settings.decoded_mb << 20)
+        for name in self.names:
+            earlier = {need: ledger.record(need, units[need].id) for need in self.stages[name].needs}
+            records = {need: record for need, record in earlier.items() if record is not None}
+            assert len(records) == len(earlier), f"{name} of {clip.key} came before what it needs: {sorted(earlier)}"
+            seen = ClipInput(
+                key=clip.key,
+                fps=Fraction(*clip.facts["fps"]),
+                size=tuple(clip.facts["size"]),
+                length=clip.facts["frames"],
+                frames=frames,
+                folders={need: ledger.folder_of(record) for need, record in records.items()},
+                outcomes={need: record.outcome for need, record in records.items()},
+            )
+            stage = self.stages[name]
+            record = run_unit(
+                ledger, units[name], context.run, lambda folder, stage=stage, seen=seen: stage.run(seen, folder)
+            )
+            if record.status != "done":
+                return ended(row, record)
+        return row
+
+
+class PackWorker:
+    """row: shard (file name), samples (what `pipelines.job.samples` says a sample is made of)."""
+
+    def __init__(self, context: RunContext) -> None:
+        self.context = context
+
+    def __call__(self, row: Row) -> Row:
+        context = self.context
+        unit = PackStage().unit(row["shard"], row["samples"])
+        path = context.out / "shards" / row["shard"]
+
+        def work(folder: Path) -> Outcome:
+            info: dict[str, Any] = write_shard(context.ledger, path, row["samples"])
+            return Outcome(info=info, frames=info["frames"])
+
+        return ended(row, run_unit(context.ledger, unit, context.run, work))

@@ -1,0 +1,78 @@
+"""The files that the project can use, their licences, and where they lie on this machine."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+SHIPPED = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Weight:
+    """One file. `role` is the stage it serves; `profile` "lite" files are shipped, "full" ones are the user's.
+
+    supported: whether this version has a stage that uses the file.
+    """
+
+    name: str
+    role: str
+    profile: str
+    licence: str
+    commercial: bool
+    shipped: Path | None = None
+    supported: bool = True
+
+
+LITE_NETS = SHIPPED / "stages" / "blazepose" / "weights"
+FREE_BODY = SHIPPED / "body" / "data" / "free_body.npz"
+MEDIAPIPE = "Apache-2.0 (Google MediaPipe)"
+INSIGHTFACE = "non-commercial research only (InsightFace)"
+
+CATALOGUE: tuple[Weight, ...] = (
+    Weight("pose_detection.onnx", "people", "lite", MEDIAPIPE, True, LITE_NETS / "pose_detection.onnx"),
+    Weight("pose_landmark_full.onnx", "keypoints", "lite", MEDIAPIPE, True, LITE_NETS / "pose_landmark_full.onnx"),
+    Weight("hand_recrop.onnx", "keypoints", "lite", MEDIAPIPE, True, LITE_NETS / "hand_recrop.onnx"),
+    Weight("hand_landmark_full.onnx", "keypoints", "lite", MEDIAPIPE, True, LITE_NETS / "hand_landmark_full.onnx"),
+    Weight(
+        "face_detection_short_range.onnx",
+        "keypoints",
+        "lite",
+        MEDIAPIPE,
+        True,
+        LITE_NETS / "face_detection_short_range.onnx",
+    ),
+    Weight("face_landmark.onnx", "keypoints", "lite", MEDIAPIPE, True, LITE_NETS / "face_landmark.onnx"),
+    Weight("free_body.npz", "body", "lite", "Apache-2.0 (code), CC0-1.0 (data of MakeHuman)", True, FREE_BODY),
+    Weight("yolox_l.onnx", "people", "full", "Apache-2.0", True, supported=False),
+    Weight("dw-ll_ucoco_384.onnx", "keypoints", "full", "Apache-2.0", True, supported=False),
+    Weight("smpler_x_h32.pth.tar", "body", "full", "S-Lab License 1.0, non-commercial", False, supported=False),
+    Weight("SMPLX_NEUTRAL.npz", "body", "full", "SMPL-X licence, non-commercial research only", False),
+    Weight("scrfd_10g_bnkps.onnx", "face", "full", INSIGHTFACE, False, supported=False),
+    Weight("glintr100.onnx", "face", "full", INSIGHTFACE, False, supported=False),
+)
+
+
+@cache
+def search_folders() -> tuple[Path, ...]:
+    """Where the user's files are looked for: $VIVIDPOSE_WEIGHTS (several with ':'), ./weights, ~/.insightface/models."""
+    named = [Path(part) for part in os.environ.get("VIVIDPOSE_WEIGHTS", "").split(os.pathsep) if part]
+    return (*named, Path("weights").absolute(), Path.home() / ".insightface" / "models")
+
+
+def find(weight: Weight) -> Path | None:
+    """The file on this machine, or None. Nested folders are looked into (InsightFace's archives nest twice)."""
+    if weight.shipped is not None:
+        return weight.shipped if weight.shipped.is_file() else None
+    for folder in search_folders():
+        if folder.is_dir():
+            for path in sorted(folder.rglob(weight.name)):
+                if path.is_file():
+                    return path
+    return None
+
+
+def by_name(name: str) -> Weight:
+    return next(weight for weight in CATALOGUE if weight.name == name)
