@@ -88,9 +88,21 @@ class ClipWriter:
             return picture
         return colour.rgb_to_frame(picture, self._reformatter) if picture.ndim == 3 else colour.planes_to_frame(picture)
 
-    def close(self) -> None:
-        self._container.mux(self._stream.encode(None))
+    def finish(self) -> None:
+        """Complete the file."""
+        if not self.frames:
+            self.discard()
+            raise ValueError(f"{self.path}: a clip needs at least one frame")
+        self._flush()
         self._container.close()
+
+    def discard(self) -> None:
+        """Close and remove what was written so far."""
+        self._container.close()
+        self.path.unlink(missing_ok=True)
+
+    def _flush(self) -> None:
+        self._container.mux(self._stream.encode(None))
 
     def __enter__(self) -> Self:
         return self
@@ -98,13 +110,10 @@ class ClipWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None and self.frames:
-            self.close()
-            return
-        self._container.close()
-        self.path.unlink(missing_ok=True)
         if kind is None:
-            raise ValueError(f"{self.path}: a clip needs at least one frame")
+            self.finish()
+        else:
+            self.discard()
 
 
 class MapsWriter(ClipWriter):
@@ -127,10 +136,9 @@ class MapsWriter(ClipWriter):
         self.write(shaded)
         self._container.mux(self._labels.encode(frame))
 
-    def close(self) -> None:
-        self._container.mux(self._stream.encode(None))
+    def _flush(self) -> None:
+        super()._flush()
         self._container.mux(self._labels.encode(None))
-        self._container.close()
 
 
 def encode_clip(path: Path | str, pictures: Iterable[NDArray[np.uint8]], fps: Fraction, *, crf: int = CRF) -> int:

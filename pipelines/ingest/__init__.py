@@ -1,0 +1,1 @@
+"""From files that people collected to clips of one shot each: sources, provenance, shots, clips."""
