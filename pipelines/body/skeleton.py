@@ -93,7 +93,7 @@ def draw_skeleton(
         raise ValueError("stroke is for style='plain'; the strokes of 'confidence' are part of its definition")
     scale = CONFIDENCE_SHORT_SIDE / min(width, height)
     large = (int(width * scale), int(height * scale))
-    strokes = _strokes(xy * (np.array(large) / (width, height)), seen, LIMB_STROKE, shown)
+    strokes = _strokes(xy / (width, height) * large, seen, LIMB_STROKE, shown)
     canvas = _take_canvas(large)
     _paint(canvas, strokes)
     picture = np.zeros((height, width, 3), np.uint8)
