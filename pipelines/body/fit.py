@@ -22,7 +22,8 @@ from torch import Tensor
 from pipelines.body.fit_initial import initial_pose
 from pipelines.body.fit_lift import lifted_world
 from pipelines.body.fit_terms import Directions, Projection, acceleration, beyond_limits, unnatural
-from pipelines.body.kinematics import JOINTS, Kinematics, Posed, matrix_from_axis_angle
+from pipelines.body.kinematics import JOINTS, Kinematics, Posed, full_pose, kinematics_of, matrix_from_axis_angle
+from pipelines.body.model import Body
 from pipelines.body.priors import NATURAL_POSE
 from pipelines.clip import BODY, FACE, FEET, LEFT_HAND, RIGHT_HAND, BodySequence, Camera, Floats, Keypoints
 
@@ -92,10 +93,9 @@ def default_camera(size: tuple[int, int], config: FitConfig | None = None) -> Ca
 
 
 def fit_sequence(
-    kinematics: Kinematics,
+    body: Body,
     keypoints: Keypoints,
     size: tuple[int, int],
-    body_hash: str,
     config: FitConfig | None = None,
     initial: BodySequence | None = None,
 ) -> FitResult:
@@ -112,11 +112,13 @@ def fit_sequence(
         raise FitError("no_points", f"no frame of {len(keypoints)} shows {config.min_points} body points")
     if initial is not None and len(initial) != len(keypoints):
         raise ValueError(f"the initial sequence has {len(initial)} frames, the key points {len(keypoints)}")
+    if initial is not None and initial.body_hash != body.hash:
+        raise ValueError(f"the initial sequence is of body file {initial.body_hash[:12]}, not of {body.path}")
     camera = initial.camera if initial is not None else default_camera(size, config)
 
-    problem = _Problem(kinematics, keypoints, seen, valid, camera, config, initial)
+    problem = _Problem(kinematics_of(body), keypoints, seen, valid, camera, config, initial)
     loss = problem.solve()
-    sequence, wholebody = problem.result(body_hash)
+    sequence, wholebody = problem.result(body.hash)
 
     errors = np.linalg.norm(camera.project(np.maximum(wholebody, [-np.inf, -np.inf, 0.1])) - keypoints.points, axis=-1)
     errors = np.where(seen, errors, np.nan).astype(np.float32)
@@ -323,27 +325,6 @@ class _Problem:
             raise FitError("no_points", "the visible body points coincide; no body can be placed on them")
         filled = [np.interp(np.arange(frames), good, root[good, axis]) for axis in range(3)]
         return torch.as_tensor(np.stack(filled, -1), dtype=torch.float32)
-
-
-def full_pose(kinematics: Kinematics, sequence: BodySequence) -> Floats:
-    """All 55 local rotations (T, 55, 3), axis-angle, hands absolute (flat), eyes looking ahead."""
-    pose = np.zeros((len(sequence), JOINTS, 3), np.float32)
-    pose[:, 0] = sequence.global_orient
-    pose[:, 1:22] = sequence.body_pose
-    pose[:, 22] = sequence.jaw_pose
-    pose[:, 25:40], pose[:, 40:] = sequence.left_hand_pose, sequence.right_hand_pose
-    if not sequence.flat_hand_mean:
-        pose[:, 25:] += kinematics.hands_mean.reshape(30, 3).numpy()
-    return pose
-
-
-@torch.no_grad()
-def posed_sequence(kinematics: Kinematics, sequence: BodySequence) -> Floats:
-    """float32 (T, 144, 3): the body's points in the camera's frame, in smplx's order."""
-    betas, expression = torch.as_tensor(sequence.betas), torch.as_tensor(sequence.expression)
-    root = kinematics.rest_joints(betas, expression)[:, 0] + torch.as_tensor(sequence.transl)
-    rotations = matrix_from_axis_angle(torch.as_tensor(full_pose(kinematics, sequence)))
-    return kinematics.pose(betas, rotations, root, expression).points.numpy()
 
 
 def _weights(scores: Floats, seen: NDArray[np.bool_], config: FitConfig) -> Floats:

@@ -11,24 +11,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from smplx.vertex_ids import vertex_ids
 from torch import Tensor
+
+from pipelines.body.model import Body, vertex_joint_ids
+from pipelines.clip import BodySequence, Floats
 
 JOINTS = 55
 SHAPE_COLUMNS = 10
 EXPRESSION_COLUMNS = 10
 
-# The 21 vertex joints in smplx's order, and where each group starts among all points.
-_VERTEX_JOINTS = (
-    "nose", "reye", "leye", "rear", "lear",
-    "LBigToe", "LSmallToe", "LHeel", "RBigToe", "RSmallToe", "RHeel",
-    "lthumb", "lindex", "lmiddle", "lring", "lpinky", "rthumb", "rindex", "rmiddle", "rring", "rpinky",
-)  # fmt: skip
+# Where each group starts among all points.
 VERTEX_POINTS = slice(JOINTS, JOINTS + 21)
 LANDMARK_POINTS = slice(VERTEX_POINTS.stop, VERTEX_POINTS.stop + 51)
 CONTOUR_POINTS = slice(LANDMARK_POINTS.stop, LANDMARK_POINTS.stop + 17)
@@ -186,6 +183,24 @@ class Kinematics:
         return torch.cat(turned, 1).index_select(1, back), torch.cat(joints, 1).index_select(1, back)
 
 
+@lru_cache(maxsize=2)
+def kinematics_of(body: Body) -> Kinematics:
+    """The kinematics of a body, made once."""
+    return Kinematics.from_arrays(body.arrays)
+
+
+def full_pose(kinematics: Kinematics, sequence: BodySequence) -> Floats:
+    """All 55 local rotations (T, 55, 3), axis-angle, hands absolute (`flat_hand_mean=True`), eyes looking ahead."""
+    pose = np.zeros((len(sequence), JOINTS, 3), np.float32)
+    pose[:, 0] = sequence.global_orient
+    pose[:, 1:22] = sequence.body_pose
+    pose[:, 22] = sequence.jaw_pose
+    pose[:, 25:40], pose[:, 40:] = sequence.left_hand_pose, sequence.right_hand_pose
+    if not sequence.flat_hand_mean:
+        pose[:, 25:] += kinematics.hands_mean.reshape(30, 3).numpy()
+    return pose
+
+
 @cache
 def _levels(parents: tuple[int, ...]) -> tuple[tuple[Tensor, Tensor], ...]:
     """The tree below the root by depth: the joints of each level and where their parents stand in the level above."""
@@ -209,10 +224,9 @@ def _surface_points(file: Mapping[str, NDArray]) -> tuple[NDArray, NDArray]:
 
     The contour is that of a frontal face (the first row of the file's table over head turns).
     """
-    ids = np.array([vertex_ids["smplx"][name] for name in _VERTEX_JOINTS])
+    ids = vertex_joint_ids()
     faces = np.asarray(file["f"]).astype(np.int64)
-    triangles = [np.asarray(file["lmk_faces_idx"]), np.asarray(file["dynamic_lmk_faces_idx"])[0]]
-    coordinates = [np.asarray(file["lmk_bary_coords"]), np.asarray(file["dynamic_lmk_bary_coords"])[0]]
-    corners = np.concatenate([np.repeat(ids[:, None], 3, 1), faces[np.concatenate(triangles).astype(np.int64)]])
-    weights = np.concatenate([np.tile([1.0, 0.0, 0.0], (len(ids), 1)), np.concatenate(coordinates)])
-    return corners, weights
+    triangles = np.concatenate([np.asarray(file["lmk_faces_idx"]), np.asarray(file["dynamic_lmk_faces_idx"])[0]])
+    corners = np.concatenate([np.repeat(ids[:, None], 3, 1), faces[triangles.astype(np.int64)]])
+    one = np.tile([1.0, 0.0, 0.0], (len(ids), 1))
+    return corners, np.concatenate([one, file["lmk_bary_coords"], np.asarray(file["dynamic_lmk_bary_coords"])[0]])
