@@ -166,9 +166,12 @@ class PeopleFilter:
 
 
 def tiles(width: int, height: int) -> list[Roi]:
-    """Squares of the shorter side that cover the frame with at least a quarter of overlap; none for a square frame."""
+    """Squares of the shorter side that cover the frame with at least a quarter of overlap.
+
+    None where they would show little more than the whole frame does: it is nearly square, or tiny.
+    """
     side, long = float(min(width, height)), max(width, height)
-    if long < 1.2 * side:
+    if long < 1.2 * side or side < 64:
         return []
     count = max(2, int(np.ceil((long - 0.25 * side) / (0.75 * side))))
     places = np.linspace(side / 2, long - side / 2, count)
