@@ -123,10 +123,10 @@ def mirror_actions(source: Source, pair: NDArray[np.int64]) -> Array:
 
 
 def _ears(source: Source, template: Array) -> NDArray[np.int64]:
-    """Vertices within 4.5 cm of the points that COCO calls ears, at the side of the head."""
+    """Vertices of the ears: those around the points that COCO calls ears, out to the sides of the head."""
     names = [str(k) for k in source.keypoints]
     found = np.zeros(len(template), dtype=bool)
-    for side in ("left", "right"):
+    for side, outward in (("left", 0.02), ("right", -0.02)):
         ear = source.keypoint_weights[names.index(f"{side}_ear")] @ template
-        found |= np.linalg.norm(template - ear, axis=1) < 0.02
+        found |= np.linalg.norm(template - ear - np.array([outward, 0.0, -0.01]), axis=1) < 0.045
     return np.flatnonzero(found)

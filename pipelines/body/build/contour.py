@@ -15,9 +15,11 @@ Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 TURNS = 39
-# How far the eyes are above the first contour point, in metres, and how far back the jaw's edge reaches behind its joint.
-_TOP_BELOW_EYES = 0.0
+# How far the edge of the jaw reaches behind its joint, metres.
 _BEHIND_JAW = 0.004
+# How high the corner of the jaw is between the chin and the jaw's joint, and how far the chin reaches below its front.
+_JAW_CORNER = 0.35
+_CHIN_DEPTH = 0.006
 
 
 def contour_table(rest: Array, joints: Array, weights: Array, faces: Index, ears: Index) -> tuple[Index, Array]:
@@ -27,12 +29,18 @@ def contour_table(rest: Array, joints: Array, weights: Array, faces: Index, ears
     rest: (V, 3), joints: (55, 3), weights: (V, 55). ears: (E,) vertices of the ears, which are left out.
     """
     edges = _face_edges(rest, joints, weights, faces, ears)
-    heights = _heights(rest, joints, edges)
+    eyes = joints[[JOINT_NAMES.index("left_eye"), JOINT_NAMES.index("right_eye")]].mean(axis=0)
+    front = edges[(np.abs(rest[edges, 0]) < 0.01).all(axis=1)]
+    chin = float(rest[front, 1].min())
+    # The axis of the head's turn goes through the front of the chin, so that the chin stays where it is.
+    middle = rest[np.abs(rest[:, 0]) < 0.01]
+    depth = float(middle[np.abs(middle[:, 1] - chin) < 0.02, 2].max())
+    centre = np.array([0.0, (eyes[1] + chin) / 2, depth])
     index = np.empty((2 * TURNS + 1, 17), dtype=np.int64)
     bary = np.zeros((2 * TURNS + 1, 17, 3))
     for row in range(2 * TURNS + 1):
-        turn = -row if row <= TURNS else row - TURNS
-        for k, (a, b, t) in enumerate(_outline(rest, edges, heights, np.radians(turn))):
+        turn = np.radians(-row if row <= TURNS else row - TURNS)
+        for k, (a, b, t) in enumerate(_contour(rest - centre, edges, float(eyes[1] - centre[1]), turn)):
             face = int(np.flatnonzero((faces == a).any(axis=1) & (faces == b).any(axis=1))[0])
             index[row, k] = face
             bary[row, k, faces[face] == a] = 1 - t
@@ -40,58 +48,50 @@ def contour_table(rest: Array, joints: Array, weights: Array, faces: Index, ears
     return index, bary
 
 
+def _contour(points: Array, edges: Index, eye_level: float, turn: float) -> list[tuple[int, int, float]]:
+    """The 17 points as places on edges, along rays in equal angles from eye level to the chin, right to left."""
+    ahead, seen = _turned(points, 0.0), _turned(points, turn)
+    found = []
+    for k in range(17):
+        side = np.sign(k - 8)
+        # The side that turns away shows the outline of the face, the other one keeps the edge of the jaw.
+        view = seen if side * turn > 0 else ahead
+        reach = float((view[edges, 0] * (side or 1)).max())
+        angle = np.interp(abs(k - 8) / 8, [0, 1], [np.pi / 2, -float(np.arctan2(eye_level, reach))])
+        found.append(_farthest(view, edges, np.array([np.cos(angle) * side, -np.sin(angle)])))
+    return found
+
+
+def _turned(points: Array, turn: float) -> Array:
+    """What a viewer in front sees, (V, 2) to the person's left and up, of a head turned about the vertical."""
+    return np.stack([np.cos(turn) * points[:, 0] + np.sin(turn) * points[:, 2], points[:, 1]], axis=1)
+
+
+def _farthest(seen: Array, edges: Index, ray: Array) -> tuple[int, int, float]:
+    """Where the ray from the origin leaves the edges: (vertex, vertex, fraction of the way from the first)."""
+    beside = seen @ np.array([-ray[1], ray[0]])
+    low, high = beside[edges[:, 0]], beside[edges[:, 1]]
+    crossing = (low <= 0) != (high <= 0)
+    hit = edges[crossing]
+    t = low[crossing] / (low[crossing] - high[crossing])
+    along = (seen[hit[:, 0]] * (1 - t[:, None]) + seen[hit[:, 1]] * t[:, None]) @ ray
+    best = int(along.argmax())
+    return int(hit[best, 0]), int(hit[best, 1]), float(t[best])
+
+
 def _face_edges(rest: Array, joints: Array, weights: Array, faces: Index, ears: Index) -> Index:
     """Edges (E, 2) of the skin of the face: no ears, no neck, no underside of the chin, nothing behind the jaw's edge."""
-    a, b, c = (rest[faces[:, i]] for i in range(3))
-    face_normal = np.cross(b - a, c - a)
-    normal = np.zeros_like(rest)
-    for i in range(3):
-        np.add.at(normal, faces[:, i], face_normal)
-    normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-12
     head = weights[:, [JOINT_NAMES.index("head"), JOINT_NAMES.index("jaw")]].sum(axis=1)
-    jaw_joint = joints[JOINT_NAMES.index("jaw")]
-    good = (head > 0.6) & (rest[:, 2] > jaw_joint[2] - _BEHIND_JAW) & (normal[:, 1] > -0.75)
+    hinge = joints[JOINT_NAMES.index("jaw")]
+    good = (head > 0.6) & (rest[:, 2] > hinge[2] - _BEHIND_JAW)
     good[ears] = False
+    # The chin is the point that lies farthest down and ahead. From there the edge of the jaw rises to its corner; what
+    # lies lower is the floor of the mouth and the throat.
+    middle = np.flatnonzero(good & (np.abs(rest[:, 0]) < 0.01))
+    chin = rest[middle[(rest[middle, 2] - rest[middle, 1]).argmax()]]
+    corner = chin[1] + _JAW_CORNER * (hinge[1] - chin[1])
+    jaw_edge = np.interp(rest[:, 2], [hinge[2], chin[2]], [corner, chin[1] - _CHIN_DEPTH])
+    good &= rest[:, 1] > jaw_edge
     edges = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
     edges = np.unique(edges, axis=0)
     return edges[good[edges].all(axis=1)]
-
-
-def _crossings(rest: Array, edges: Index, height: float) -> tuple[Index, Array, Array]:
-    """Where edges cross a horizontal plane: the edges (K, 2), the fraction along each (K,), the points (K, 3)."""
-    low, high = rest[edges[:, 0], 1], rest[edges[:, 1], 1]
-    crossing = (low - height) * (high - height) < 0
-    hit = edges[crossing]
-    t = (height - low[crossing]) / (high[crossing] - low[crossing])
-    return hit, t, rest[hit[:, 0]] * (1 - t[:, None]) + rest[hit[:, 1]] * t[:, None]
-
-
-def _heights(rest: Array, joints: Array, edges: Index) -> Array:
-    """(9,) heights of the points 0 to 8: equal steps along the outline of the frontal face, eye level to chin."""
-    top = joints[JOINT_NAMES.index("left_eye"), 1] - _TOP_BELOW_EYES
-    front = edges[(np.abs(rest[edges, 0]) < 0.02).all(axis=1)]
-    chin = float(rest[front, 1].min()) + 1e-4
-    levels = np.linspace(top, chin, 200)
-    outline = []
-    for level in levels:
-        _, _, points = _crossings(rest, edges, level)
-        outline.append([points[:, 0].max() if len(points) else 0.0, level])
-    outline.append([0.0, chin])
-    path = np.array(outline)
-    length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
-    return np.interp(np.linspace(0, length[-1], 9), length, path[:, 1])
-
-
-def _outline(rest: Array, edges: Index, heights: Array, turn: float) -> list[tuple[int, int, float]]:
-    """The 17 points, right ear to left ear, of a head turned by `turn` radians about the vertical: (vertex, vertex, t)."""
-    sine, cosine = np.sin(turn), np.cos(turn)
-    points: list[tuple[int, int, float]] = []
-    for k in range(17):
-        hit, t, at = _crossings(rest, edges, heights[8 - abs(8 - k)])
-        across = cosine * at[:, 0] + sine * at[:, 2]
-        if k == 8:
-            best = int(at[:, 2].argmax())
-        else:
-            best = int(across.argmin() if k < 8 else across.argmax())
-        points.append((int(hit[best, 0]), int(hit[best, 1]), float(t[best])))
-    return points
