@@ -29,6 +29,8 @@ ESTIMATOR = f"blazepose-wholebody/{VERSION}"
 SAME_PERSON = 0.3
 # Below this visibility of the body's wrist no hand is looked for, as in MediaPipe.
 WRIST_VISIBLE = 0.1
+# Sizes of the generous crop to try: MediaPipe's, then a tighter one, which finds hands that the first one misses.
+HAND_CROPS = (1.0, 0.65)
 # How far, in sides of the generous crop around the body's hand (or face), a tracked crop may be from it.
 DRIFT = 0.25
 
@@ -138,11 +140,12 @@ class BlazePoseWholeBody:
                 hand = self.hand(picture, roi)
                 if hand.presence >= hand_net.PRESENT:
                     return hand
-        roi = self.hand_crop(picture, generous)
-        if not roi.usable():
-            return None
-        hand = self.hand(picture, roi)
-        return hand if hand.presence >= hand_net.PRESENT else None
+        for scale in HAND_CROPS:
+            roi = self.hand_crop(picture, generous.scaled(scale))
+            hand = self.hand(picture, roi) if roi.usable() else None
+            if hand is not None and hand.presence >= hand_net.PRESENT:
+                return hand
+        return None
 
     def _find_face(self, picture: Picture, pose: Pose, last: _Tracked) -> Face | None:
         if last.face is not None and last.pose is not None:
