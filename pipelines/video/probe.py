@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 # Scraped files are hostile: playlists and other formats that name further files or addresses are not opened.
 CONTAINERS = "mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,mxf,h264,hevc,m4v,ivf,obu,wtv,dv,rm,nut"
 OPEN_OPTIONS = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
-# A picture larger than this is a broken header or an attack on memory: 16384 x 8640.
-MAX_PIXELS = 16384 * 8640
+# A decoder keeps up to 17 pictures, so this bounds memory: 8K video passes with some 50 MB a picture.
+MAX_PIXELS = 8192 * 4352
 MAX_RATE = 480
 MIN_RATE = 1
 # A picture shape beyond this (as shown) comes from a broken pixel aspect.
@@ -125,6 +125,7 @@ def video_stream(container: av.container.InputContainer, path: Path) -> av.Video
         raise BadVideo("unsupported_codec", f"{path}: no decoder for its video stream")
     stream = max(streams, key=lambda s: (s.codec_context.width * s.codec_context.height, -s.index))
     stream.codec_context.thread_count = 1
+    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
     return stream
 
 

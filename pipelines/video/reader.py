@@ -80,13 +80,18 @@ class ClipReader:
         if index < self._next or index // KEY_INTERVAL > self._next // KEY_INTERVAL:
             self._container.seek(round(index * self._ticks), stream=self._stream, backward=True)
             self._frames = self._forward()
-        for number, frame in self._frames:
-            self._next = number + 1
-            if number == index:
-                return frame
-            if number > index:
-                break
-        raise ValueError(f"{self.name}: frame {index} of {len(self)} cannot be decoded; make the clip again")
+        fault: av.error.FFmpegError | None = None
+        try:
+            for number, frame in self._frames:
+                self._next = number + 1
+                if number == index:
+                    return frame
+                if number > index:
+                    break
+        except av.error.FFmpegError as error:
+            fault = error
+        self._next = len(self)  # the decoder's place is lost: seek before the next frame
+        raise ValueError(f"{self.name}: frame {index} of {len(self)} cannot be decoded; make the clip again") from fault
 
     def _forward(self) -> Iterator[tuple[int, av.VideoFrame]]:
         for frame in self._container.decode(self._stream):

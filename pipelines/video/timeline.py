@@ -69,7 +69,7 @@ def measure(ticks: Iterable[int], time_base: Fraction, nominal: Iterable[Fractio
         return None
     seconds = stamps.astype(np.float64) * float(time_base)
     intervals = np.diff(seconds)
-    median = float(np.median(intervals))
+    median = float(np.sort(intervals)[(len(intervals) - 1) // 2])
     usual = intervals[(intervals > 0.5 * median) & (intervals < 1.5 * median)]
     typical = Fraction(float(len(usual) / usual.sum()))
 
