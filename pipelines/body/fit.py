@@ -20,14 +20,18 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from pipelines.body.fit_initial import initial_pose
-from pipelines.body.fit_lift import lifted_world
+from pipelines.body.fit_lift import lifted_world, visible_world
 from pipelines.body.fit_terms import Directions, Projection, acceleration, beyond_limits, unnatural
 from pipelines.body.kinematics import JOINTS, Kinematics, Posed, full_pose, kinematics_of, matrix_from_axis_angle
 from pipelines.body.model import Body
-from pipelines.body.priors import NATURAL_POSE
+from pipelines.body.priors import NATURAL_POSE, STIFFNESS
 from pipelines.clip import BODY, FACE, FEET, LEFT_HAND, RIGHT_HAND, BodySequence, Camera, Floats, Keypoints
 
 Array = NDArray[np.float64]
+
+
+# Bump when the output changes.
+VERSION = "1"
 
 
 class FitError(Exception):
@@ -64,7 +68,7 @@ class FitConfig:
     direction_sigma: float = 0.15
     size_sigma: float = 0.03
     pose_weight: float = 0.25
-    shape_weight: float = 0.5
+    shape_weight: float = 0.2
     expression_weight: float = 0.3
     smooth_joints: float = 0.012
     smooth_depth: float = 0.006
@@ -189,11 +193,13 @@ class _Problem:
         has_world = keypoints.world is not None
         world = np.full((frames, 33, 3), np.nan)
         if keypoints.world is not None:
-            world = np.where(valid[:, None, None], keypoints.world, np.nan).astype(np.float64)
+            world = visible_world(keypoints.world, seen & valid[:, None])
 
-        self.betas = torch.zeros(10)
+        self.directions = Directions.of(world) if has_world and initial is None else None
+        self.betas = torch.zeros(10) if self.directions is None else self.directions.sized_shape(kinematics)
         self.expression = torch.zeros(frames, 10)
         rest = self._rest_points()
+        self.stiffness = torch.as_tensor(STIFFNESS)
         if initial is None:
             if not has_world:
                 world = lifted_world(keypoints.points, seen & valid[:, None], rest)
@@ -211,38 +217,45 @@ class _Problem:
             self.pose = torch.as_tensor(full_pose(kinematics, initial))
             self.pose[:, 0] = 0
             natural = self.pose.clone()
+            self.stiffness = torch.clamp_min(self.stiffness, 1 / config.refine_sigma**2)
         self.natural = natural
         self.initial = initial
-        self.directions = Directions.of(world) if has_world and initial is None else None
-        self.first_betas = self.betas.clone()
+        self.likely_betas = torch.zeros(10) if initial is None else self.betas.clone()
 
         points = torch.as_tensor(np.where(seen[..., None], keypoints.points, 0), dtype=torch.float32)
         weights = torch.as_tensor(_weights(keypoints.scores, seen, config))
         center = torch.tensor(camera.principal)
-        self.root = self._initial_root(points, weights, center)
-        depth = self.root[:, 2:].clone()
-        unit = 0.017 * camera.focal / depth
+        root = self._initial_root(points, weights, center)
+        # A ray and the logarithm of the depth: moving along the ray keeps the projection.
+        self.ray = root[:, :2] / root[:, 2:]
+        self.log_depth = torch.log(root[:, 2:])
+        unit = 0.017 * camera.focal / root[:, 2:]
         self.projection = Projection(points, weights, unit, center, camera.focal)
         self.turn = torch.zeros(frames, 3)
         for variable in self.variables():
             variable.requires_grad_(True)
 
     def variables(self) -> list[Tensor]:
-        return [self.betas, self.expression, self.turn, self.pose, self.root]
+        return [self.betas, self.expression, self.turn, self.pose, self.ray, self.log_depth]
 
-    def posed(self) -> Posed:
+    @property
+    def root(self) -> Tensor:
+        """(T, 3), where the pelvis lies."""
+        return torch.cat([self.ray, torch.ones_like(self.log_depth)], -1) * torch.exp(self.log_depth)
+
+    def posed(self, root: Tensor | None = None) -> Posed:
         rotations = matrix_from_axis_angle(self.pose)
-        root = self.base @ matrix_from_axis_angle(self.turn)
-        rotations = torch.cat([root[:, None], rotations[:, 1:]], 1)
-        return self.kinematics.pose(self.betas, rotations, self.root, self.expression)
+        orient = self.base @ matrix_from_axis_angle(self.turn)
+        rotations = torch.cat([orient[:, None], rotations[:, 1:]], 1)
+        return self.kinematics.pose(self.betas, rotations, self.root if root is None else root, self.expression)
 
     def objective(self, robust: float) -> Tensor:
         config, posed = self.config, self.posed()
         terms = [
             self.projection(posed, robust),
             beyond_limits(self.pose),
-            config.pose_weight * unnatural(self.pose, self.natural),
-            config.shape_weight * torch.square(self.betas - self.first_betas).sum(),
+            config.pose_weight * unnatural(self.pose, self.natural, self.stiffness),
+            config.shape_weight * torch.square(self.betas - self.likely_betas).sum(),
             config.expression_weight * torch.square(self.expression).sum() / len(self.expression),
             acceleration(posed.joints[:, :25, :2]) / config.smooth_joints**2 / 25,
             acceleration(posed.joints[:, :25, 2]) / config.smooth_depth**2 / 25,
@@ -251,7 +264,7 @@ class _Problem:
         ]
         if self.directions is not None:
             terms.append(self.directions(posed, config.direction_sigma))
-            if math.isfinite(self.directions.size):
+            if self.directions.sized:
                 error = self.directions.size_error(self.kinematics, self.betas) / config.size_sigma
                 terms.append(4 * torch.square(error))
         return torch.stack(terms).sum()
@@ -260,7 +273,7 @@ class _Problem:
         """Adam with a cosine schedule; the robust scale narrows from four times to once."""
         steps, rate = self.config.iterations, self.config.learning_rate
         variables = self.variables()
-        rates = [rate * factor for factor in (2, 2, 1, 1, 1)]
+        rates = [rate * factor for factor in (2, 2, 1, 1, 0.2, 0.5)]
         optimizer = _Adam(variables, rates)
         loss = 0.0
         for step in range(steps):
@@ -298,33 +311,40 @@ class _Problem:
         return self.kinematics.pose(self.betas, identity, torch.zeros(1, 3)).points[0].double().numpy()
 
     def _initial_root(self, points: Tensor, weights: Tensor, center: Tensor) -> Tensor:
-        """Where the pelvis must be for the posed points to project onto the key points: linear least squares."""
+        """Where the pelvis must be for the posed points to project onto the key points: robust linear least squares."""
         frames = len(points)
         self.turn = torch.zeros(frames, 3)
-        self.root = torch.zeros(frames, 3)
-        with torch.no_grad():
-            offsets = self.posed().wholebody.double().numpy()
         if self.initial is not None:
             rest = self.kinematics.rest_joints(self.betas, self.expression)[:, 0]
             return rest + torch.as_tensor(self.initial.transl)
-        chosen = np.r_[0:17]
-        rays = ((points - center) / self.camera.focal).double().numpy()[:, chosen]
-        w = weights.double().numpy()[:, chosen]
-        x = offsets[:, chosen]
+        with torch.no_grad():
+            offsets = self.posed(torch.zeros(frames, 3)).wholebody[:, BODY].double().numpy()
+        rays = ((points - center) / self.camera.focal)[:, BODY].double().numpy()
         root = np.full((frames, 3), np.nan)
         for t in np.flatnonzero(self.valid):
-            rows, right = [], []
-            for axis in (0, 1):
-                row = np.zeros((len(chosen), 3))
-                row[:, axis], row[:, 2] = 1, -rays[t, :, axis]
-                rows.append(row * w[t, :, None])
-                right.append((rays[t, :, axis] * x[t, :, 2] - x[t, :, axis]) * w[t])
-            root[t] = np.linalg.lstsq(np.concatenate(rows), np.concatenate(right), rcond=None)[0]
+            root[t] = _place(offsets[t], rays[t], weights[t, BODY].double().numpy())
         good = np.flatnonzero(np.isfinite(root).all(-1) & (root[:, 2] > 0.3))
         if not len(good):
             raise FitError("no_points", "the visible body points coincide; no body can be placed on them")
         filled = [np.interp(np.arange(frames), good, root[good, axis]) for axis in range(3)]
         return torch.as_tensor(np.stack(filled, -1), dtype=torch.float32)
+
+
+def _place(offsets: Array, rays: Array, weights: Array) -> Array:
+    """The root (3,) that puts points root + offsets (N, 3) onto rays (N, 2); points that stay far off lose weight."""
+    columns = np.zeros((2, len(rays), 3))
+    columns[0, :, 0] = columns[1, :, 1] = 1
+    columns[..., 2] = -rays.T
+    right = rays.T * offsets[:, 2] - offsets[:, :2].T
+    trust = weights
+    root: Array = np.zeros(3)
+    for _ in range(4):
+        w = np.tile(trust, (2, 1))[..., None]
+        solved = np.linalg.lstsq((columns * w).reshape(-1, 3), (right[..., None] * w).reshape(-1), rcond=None)
+        root = np.asarray(solved[0])
+        away = np.linalg.norm(columns @ root - right, axis=0)  # metres at the body's depth
+        trust = weights / (1 + np.square(away / 0.1))
+    return root
 
 
 def _weights(scores: Floats, seen: NDArray[np.bool_], config: FitConfig) -> Floats:

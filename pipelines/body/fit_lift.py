@@ -24,6 +24,18 @@ _CHAIN = (
 _SLACK = 0.92  # bones that look this long or longer, relative to their length, lie in the image plane
 
 
+def visible_world(world: NDArray[np.float32], seen: NDArray[np.bool_]) -> Array:
+    """World landmarks (T, 33, 3) without those whose key point is unseen, and none in frames without any key point.
+
+    seen: (T, 133). BlazePose guesses hidden landmarks; a guess about depth is worth less than the prior.
+    """
+    kept: Array = world.astype(np.float64)
+    kept[~np.asarray(seen.any(1))] = np.nan
+    for coco, landmark in _LANDMARK.items():
+        kept[~seen[:, coco], landmark] = np.nan
+    return kept
+
+
 def lifted_world(points: NDArray[np.float32], seen: NDArray[np.bool_], rest: Array) -> Array:
     """Landmarks (T, 33, 3), metres, camera axes, origin between the shoulders; NaN where unseen.
 
@@ -48,14 +60,9 @@ def lifted_world(points: NDArray[np.float32], seen: NDArray[np.bool_], rest: Arr
         apparent = np.linalg.norm(place[:, child, :2] - place[:, parent, :2], axis=-1) / _SLACK
         depth = np.sqrt(np.clip(length**2 - apparent**2, 0, None))
         place[:, child, 2] = place[:, parent, 2] - facing * forward * depth
-    place[:, 0, 2] = place[:, [3, 4], 2].mean(1) - 0.1 * facing
     world = np.full((frames, 33, 3), np.nan)
-    for coco, landmark in _LANDMARK.items():
-        if coco < 5:  # a flat head has no direction; the neutral one is a better start
-            continue
-        if coco >= 17:
-            continue
-        world[:, landmark] = place[:, coco]
+    for coco in range(5, 17):  # a flat head and flat feet have no direction: the neutral one is a better start
+        world[:, _LANDMARK[coco]] = place[:, coco]
     return world
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pipelines.body.kinematics import Kinematics, Posed
-from pipelines.body.priors import LIMITS, STIFFNESS
+from pipelines.body.priors import LIMITS
 
 # BlazePose landmark pairs and the points (smplx's order) between which the body has the same bone.
 _BONES = (
@@ -54,11 +54,13 @@ class Projection:
 class Directions:
     """Directions of bones against BlazePose's world landmarks, which is what tells depth.
 
-    target: (T, 13, 3) unit vectors. weights: (T, 13). size: summed length of the limbs in metres, or NaN.
+    target: (T, 13, 3) unit vectors. weights: (T, 13). sized: the limb and trunk bones that were ever seen; size: their
+    summed length in metres (the median over time of each).
     """
 
     target: Tensor
     weights: Tensor
+    sized: tuple[int, ...]
     size: float
 
     @classmethod
@@ -69,9 +71,11 @@ class Directions:
         lengths = np.linalg.norm(bones, axis=-1)
         good = np.isfinite(lengths) & (lengths > 1e-3)
         target = np.where(good[..., None], bones / np.where(good, lengths, 1)[..., None], 0)
-        enough = good[:, list(_SIZED)].any(0).all()
-        size = sum(float(np.median(lengths[good[:, k], k])) for k in _SIZED) if enough else float("nan")
-        return cls(torch.as_tensor(target, dtype=torch.float32), torch.as_tensor(good, dtype=torch.float32), size)
+        sized = tuple(k for k in _SIZED if good[:, k].any())
+        size = sum(float(np.median(lengths[good[:, k], k])) for k in sized)
+        return cls(
+            torch.as_tensor(target, dtype=torch.float32), torch.as_tensor(good, dtype=torch.float32), sized, size
+        )
 
     def __call__(self, posed: Posed, sigma: float) -> Tensor:
         start, end = (torch.tensor([bone[k] for bone in _BONES]) for k in (2, 3))
@@ -79,10 +83,19 @@ class Directions:
         away = (bones / (bones.norm(dim=-1, keepdim=True) + 1e-6) - self.target) / sigma
         return (self.weights * geman_mcclure((away * away).sum(-1), 4.0)).sum() / len(away)
 
+    def sized_shape(self, kinematics: Kinematics) -> Tensor:
+        """(10,) the smallest shape coefficients that give the body the landmarks' size; zero where nothing tells it."""
+        betas = torch.zeros(10, requires_grad=True)
+        if not self.sized:
+            return betas.detach()
+        error = self.size_error(kinematics, betas)
+        (slope,) = torch.autograd.grad(error, betas)
+        return (-error * slope / (slope.square().sum() + 1e-4)).detach().clamp(-3, 3)
+
     def size_error(self, kinematics: Kinematics, betas: Tensor) -> Tensor:
         """Relative difference of the body's summed limb length to the landmarks'."""
         rest = kinematics.rest_joints(betas)
-        length = sum((rest[_BONES[k][3]] - rest[_BONES[k][2]]).norm() for k in _SIZED)
+        length = sum((rest[_BONES[k][3]] - rest[_BONES[k][2]]).norm() for k in self.sized)
         return torch.as_tensor(length) / self.size - 1
 
 
@@ -93,9 +106,9 @@ def beyond_limits(pose: Tensor) -> Tensor:
     return torch.square(over / _WALL).sum() / len(pose)
 
 
-def unnatural(pose: Tensor, natural: Tensor) -> Tensor:
-    """Squared distance from the natural pose in each joint's standard deviations. Both (T, 55, 3)."""
-    return (torch.as_tensor(STIFFNESS) * torch.square(pose - natural))[:, 1:].sum() / len(pose)
+def unnatural(pose: Tensor, natural: Tensor, stiffness: Tensor) -> Tensor:
+    """Squared distance from the natural pose, (T, 55, 3), times the stiffness of each joint, (55, 3)."""
+    return (stiffness * torch.square(pose - natural))[:, 1:].sum() / len(pose)
 
 
 def acceleration(values: Tensor) -> Tensor:
