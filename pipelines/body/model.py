@@ -28,8 +28,6 @@ _SMPLX_LICENCE = (
 )
 # A chunk of frames is posed at once; bounds the memory for expressions and pose correctives.
 _CHUNK = 32
-# Pose correctives below this (metres per unit) are stored zeros.
-_NO_CORRECTIVE = 1e-9
 
 
 def load_body(path: Path | str | None = None, trust_pickle: bool = False) -> Body:
@@ -158,11 +156,27 @@ class Body:
         return starts, joints.astype(np.int64), weights[rows, joints]
 
     @cached_property
-    def _correctives(self) -> tuple[NDArray[np.int64], Floats]:
-        """The pose features that move anything, and their blend shapes (features, V, 3)."""
-        posedirs = self.arrays["posedirs"]
-        used = np.flatnonzero(np.abs(posedirs).max(axis=(0, 1)) > _NO_CORRECTIVE)
-        return used, np.ascontiguousarray(posedirs[..., used].transpose(2, 0, 1))
+    def _correctives(self) -> list[tuple[slice, NDArray[np.int64], Floats]]:
+        """For each joint whose rotation reshapes the skin: its pose features, the vertices, blend shapes (9, K, 3)."""
+        blocks = []
+        for joint in range(1, JOINTS):
+            columns = slice(9 * (joint - 1), 9 * joint)
+            block = self.arrays["posedirs"][..., columns]
+            moved = np.flatnonzero(np.abs(block).max(axis=(1, 2)) > 0)
+            if len(moved):
+                blocks.append((columns, moved, np.ascontiguousarray(block[moved].transpose(2, 0, 1))))
+        return blocks
+
+    def _correctives_of(self, only: NDArray[np.int64] | None) -> list[tuple[slice, NDArray[np.int64], Floats]]:
+        """`_correctives` of some vertices (sorted), numbered among themselves."""
+        if only is None:
+            return self._correctives
+        blocks = []
+        for columns, moved, directions in self._correctives:
+            _, among, here = np.intersect1d(only, moved, assume_unique=True, return_indices=True)
+            if len(here):
+                blocks.append((columns, among, np.ascontiguousarray(directions[:, here])))
+        return blocks
 
     def _rotations(self, sequence: BodySequence, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         pose = np.zeros((len(rows), JOINTS, 3), dtype=np.float32)
@@ -195,8 +209,7 @@ class Body:
         directions = self.arrays["shapedirs"][vertices]
         shaped = self.arrays["v_template"][vertices] + directions[..., :SHAPE_COLUMNS] @ sequence.betas
         expression_dirs = np.ascontiguousarray(directions[..., SHAPE_COLUMNS:].transpose(2, 0, 1)).reshape(10, -1)
-        features, correctives = self._correctives
-        corrective_dirs = correctives[:, vertices].reshape(len(features), 3 * len(shaped))
+        correctives = self._correctives_of(only)
         starts, joints, weights = self._sparse_weights
         if only is not None:
             sizes = np.diff(starts)[only]
@@ -207,17 +220,18 @@ class Body:
         for begin in range(0, len(rows), _CHUNK):
             part = rows[begin : begin + _CHUNK]
             rotations = self._rotations(sequence, part)
-            blended = shaped[None]
+            blended = np.repeat(shaped[None], len(part), axis=0)
             expression = sequence.expression[part]
             if np.any(expression):
-                blended = blended + (expression @ expression_dirs).reshape(len(part), -1, 3)
-            if len(features):
-                feature = (rotations[:, 1:] - np.eye(3)).reshape(len(part), -1)[:, features].astype(np.float32)
-                blended = blended + (feature @ corrective_dirs).reshape(len(part), -1, 3)
+                blended += (expression @ expression_dirs).reshape(len(part), -1, 3)
+            feature = (rotations[:, 1:] - np.eye(3)).reshape(len(part), -1).astype(np.float32)
+            for columns, moved, blend_shapes in correctives:
+                move = feature[:, columns] @ blend_shapes.reshape(9, -1)
+                blended[:, moved] += move.reshape(len(part), -1, 3)
             transforms, _ = self._transforms(sequence, part, rotations)
             transforms[..., 3] += sequence.transl[part, None]
             target = out[begin : begin + _CHUNK]
-            skin(np.ascontiguousarray(blended), starts, joints, weights, transforms.astype(np.float32), target)
+            skin(blended, starts, joints, weights, transforms.astype(np.float32), target)
         return out
 
 

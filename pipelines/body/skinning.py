@@ -49,14 +49,13 @@ def skin(
 ) -> None:
     """out[i, v] = sum of weights * transforms[i, joint] applied to shaped[i, v].
 
-    shaped: (n or 1, V, 3). starts (V + 1,), joints, weights: the sparse rows of the skin weights. transforms: (n, J, 3, 4).
+    shaped: (n, V, 3). starts (V + 1,), joints, weights: the sparse rows of the skin weights. transforms: (n, J, 3, 4).
     """
-    moving = 1 if len(shaped) > 1 else 0
     for i in range(len(transforms)):
         for v in range(len(starts) - 1):
-            x = shaped[i * moving, v, 0]
-            y = shaped[i * moving, v, 1]
-            z = shaped[i * moving, v, 2]
+            x = shaped[i, v, 0]
+            y = shaped[i, v, 1]
+            z = shaped[i, v, 2]
             for row in range(3):
                 total = np.float32(0.0)
                 for k in range(starts[v], starts[v + 1]):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from . import contour, hands, landmarks, mirror, pack, regressor, rest_pose, shape_space, tree
+from . import contour, correctives, hands, landmarks, mirror, pack, regressor, rest_pose, shape_space, tree
 from .source import Source
 
 Array = NDArray[np.float64]
@@ -90,12 +90,12 @@ def smplx_arrays(source: Source, posed: Posed) -> dict[str, NDArray]:
     )
     thumb = posed.joints.mean(axis=0)[tree.JOINT_NAMES.index("left_thumb3")]
     mean_hand, hand_basis = hands.hand_space(tips[0] - thumb)
-    count = len(template)
+    poses = correctives.pose_directions(template, joint_rows @ template, posed.weights, source.faces, posed.pair)
     return {
         "v_template": template[order].astype(np.float32),
         "f": faces.astype(np.uint16),
         "shapedirs": np.concatenate([shapes, expressions], axis=-1)[order].astype(np.float16),
-        "posedirs": np.zeros((count, 3, 486), dtype=np.float16),
+        "posedirs": pack.rounded(poses[order]),
         "J_regressor": joint_rows[:, order].astype(np.float32),
         "weights": pack.quantised_weights(posed.weights)[order],
         "kintree_table": np.array([tree.PARENTS, range(55)], dtype=np.int64),

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 # Skin weights are stored as multiples of 1/1024, which float16 holds exactly, so that rows still sum to 1 exactly.
 WEIGHT_STEPS = 1024
+# 0.06 mm, a power of two, so that float16 holds small multiples of it exactly.
+OFFSET_STEP = 2.0**-14
 
 
 def quantised_weights(weights: NDArray[np.float64]) -> NDArray[np.float16]:
@@ -20,6 +22,11 @@ def quantised_weights(weights: NDArray[np.float64]) -> NDArray[np.float16]:
     for row, extra in enumerate(missing):
         floor[row, ranked[row, :extra]] += 1
     return (floor / WEIGHT_STEPS).astype(np.float16)
+
+
+def rounded(offsets: NDArray[np.float64]) -> NDArray[np.float16]:
+    """Metres to float16 in steps of OFFSET_STEP: small numbers without noise in their last bits compress well."""
+    return (np.rint(offsets / OFFSET_STEP) * OFFSET_STEP).astype(np.float16)
 
 
 def write(path: Path, arrays: dict[str, NDArray]) -> None:
