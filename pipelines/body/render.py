@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.body.model import Body
-from pipelines.body.raster import FIGURE, Lighting, Mesh, Rasteriser
+from pipelines.body.raster import FIGURE, Lighting, Maps, Mesh, Rasteriser
 from pipelines.clip import BodySequence, Camera, Frames
 
 VERSION = "1"
@@ -46,6 +47,7 @@ def render_sequence(
     faces = np.ascontiguousarray(body.faces, dtype=np.int32)
     rasteriser = Rasteriser(lighting, samples=samples)
     width, height = camera.size
+    previous: Maps | None = None
     for start in range(0, len(sequence), CHUNK):
         chunk = slice(start, min(start + CHUNK, len(sequence)))
         valid = sequence.valid[chunk]
@@ -56,7 +58,11 @@ def render_sequence(
                 yield np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.uint8)
                 continue
             try:
-                maps = rasteriser.draw(Mesh(vertices[offset], faces, body.face_parts), camera)
+                if previous is not None:
+                    # What is handed out belongs to the caller; the rest is written anew.
+                    fresh = np.empty((height, width, 3), np.uint8), np.empty((height, width), np.uint8)
+                    previous = replace(previous, shaded=fresh[0], labels=fresh[1])
+                maps = previous = rasteriser.draw(Mesh(vertices[offset], faces, body.face_parts), camera, out=previous)
             except ValueError as error:
                 raise ValueError(f"frame {start + offset}: {error}") from error
             yield maps.shaded, maps.labels
