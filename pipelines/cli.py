@@ -10,8 +10,8 @@ from pathlib import Path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a subcommand. Exit codes: 0 fine, 1 an error, 2 bad input met with --strict or wrong usage, 3 the disk is full,
-    130 interrupted."""
+    """Run a subcommand. Returns the exit code: 0 fine, 1 an error, 2 bad input met with --strict or wrong usage,
+    3 the disk is full, 130 interrupted."""
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(levelname)s %(message)s")
     try:
@@ -37,8 +37,8 @@ def _add_shards(commands: argparse._SubParsersAction) -> None:
     shards = commands.add_parser(
         "shards",
         help="turn videos into WebDataset shards",
-        description="Turn videos into WebDataset shards. Run it again at any time: it continues where it was, does only "
-        "what is new, and redoes only what a change of settings, software or weights touches.",
+        description="Turn videos into WebDataset shards. Run it again at any time: it continues where it was, does "
+        "only what is new, and redoes only what a change of settings, software or weights touches.",
         epilog="exit codes: 0 done; 1 an error, or unexpected errors on some clips (listed; tried again next time); "
         "2 bad input was met and --strict was given; 3 the disk is full; 130 interrupted",
     )
@@ -64,7 +64,7 @@ def _shards(options: argparse.Namespace) -> int:
     from pipelines.annotate.choice import MissingWeights, choose
     from pipelines.engine.atomic import DiskFull
     from pipelines.engine.executors import Infeasible
-    from pipelines.ingest.sources import BadSource
+    from pipelines.job.intake import NoSources
     from pipelines.job.run import Busy, TooManyFailures, run_shards
     from pipelines.job.settings import ShardsSettings
     from pipelines.settings import BadSettings, build, load_yaml, with_overrides
@@ -89,7 +89,7 @@ def _shards(options: argparse.Namespace) -> int:
     except DiskFull as error:
         console.print(f"error: {error}", markup=False, highlight=False, style="red")
         return 3
-    except (BadSettings, MissingWeights, Infeasible, Busy, BadSource, TooManyFailures) as error:
+    except (BadSettings, MissingWeights, Infeasible, Busy, NoSources, TooManyFailures) as error:
         console.print(f"error: {error}", markup=False, highlight=False, style="red")
         return 1
     summary.show(Console())
@@ -100,7 +100,7 @@ def _add_inspect(commands: argparse._SubParsersAction) -> None:
     inspect = commands.add_parser(
         "inspect",
         help="look into a shard: contact sheets and side-by-side videos",
-        description="Write a contact sheet (PNG) and a video (mp4) per sample: frame, skeleton map, rendering map, overlay.",
+        description="Write a contact sheet (PNG) and a video (mp4) per sample: frame, skeleton, rendering, overlay.",
     )
     inspect.add_argument("shard", type=Path, help="a shard (.tar), or an output folder of `vividpose shards`")
     inspect.add_argument("--key", action="append", default=[], help="only samples whose key starts so; may be repeated")

@@ -1,4 +1,4 @@
-"""`vividpose doctor`: what is installed, which weights lie where, what each stage would get and why, what is missing."""
+"""`vividpose doctor`: what is installed, which weights lie where, what each stage would get and why, what lacks."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def examine(console: Console | None = None) -> int:
         for line in missing:
             console.print(Text(f"  {line}"))
         folders = ", ".join(str(folder) for folder in search_folders())
-        console.print(Text(f"Your own weight files are looked for in: {folders} (set $VIVIDPOSE_WEIGHTS to add a folder)"))
+        console.print(Text(f"Weight files are looked for in: {folders} (set $VIVIDPOSE_WEIGHTS to add a folder)"))
     for problem in problems:
         console.print(Text(f"problem: {problem}", style="red"))
     console.print("The profile `lite` " + ("cannot run yet." if problems else "can run."))

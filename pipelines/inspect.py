@@ -73,16 +73,16 @@ def contact_sheet(sample: Sample) -> Image.Image:
     rows = []
     for _, pictures in panels(sample, indices):
         scale = CELL_HEIGHT / pictures[0].shape[0]
-        rows.append(np.hstack([cv2.resize(p, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) for p in pictures]))
+        rows.append(np.hstack([cv2.resize(p, None, None, scale, scale, cv2.INTER_AREA) for p in pictures]))
     columns = 2 if rows[0].shape[1] < 1600 else 1
     while len(rows) % columns:
         rows.append(np.zeros_like(rows[0]))
     grid = np.vstack([np.hstack(rows[i : i + columns]) for i in range(0, len(rows), columns)])
     sheet = Image.new("RGB", (grid.shape[1], grid.shape[0] + CAPTION), "white")
     sheet.paste(Image.fromarray(grid), (0, CAPTION))
-    meta = sample.meta
+    meta, source = sample.meta, sample.meta["source"]
     facts = (
-        f"{sample.key}   {meta['source']['name']}   frames {meta['source']['start_frame']}-{meta['source']['end_frame']}   "
+        f"{sample.key}   {source['name']}   frames {source['start_frame']}-{source['end_frame']}   "
         f"{meta['size'][0]}x{meta['size'][1]}   {float(sample.fps):.2f} fps   licence {meta['licence']}"
     )
     scores = "   ".join(f"{name} {value:.3g}" for name, value in meta["quality"].items())

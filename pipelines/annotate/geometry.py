@@ -12,7 +12,7 @@ from pipelines.annotate.clip_stage import ClipInput
 from pipelines.annotate.perceive import KEYPOINTS_FILE, read_keypoints, weight_digest
 from pipelines.body.fit import VERSION as FIT_VERSION
 from pipelines.body.fit import FitConfig, FitError, fit_sequence
-from pipelines.body.model import FREE_BODY, Body, load_body
+from pipelines.body.model import Body, load_body
 from pipelines.body.render import VERSION as RENDER_VERSION
 from pipelines.body.render import render_sequence
 from pipelines.clip import BODY
@@ -28,9 +28,9 @@ class BodyFitStage:
     """SMPL-X fitted to the key points of the whole clip."""
 
     name = "body"
-    needs = ("keypoints",)
+    needs: tuple[str, ...] = ("keypoints",)
 
-    def __init__(self, config: FitConfig, body_file: Path | None) -> None:
+    def __init__(self, config: FitConfig, body_file: Path) -> None:
         self.version = FIT_VERSION
         self.config = config
         self.body_file = body_file
@@ -40,7 +40,7 @@ class BodyFitStage:
         return {
             "estimator": "fit",
             "config": plain(self.config),
-            "weights": {"body": weight_digest(self.body_file or FREE_BODY)},
+            "weights": {"body": weight_digest(self.body_file)},
         }
 
     def run(self, clip: ClipInput, folder: Path) -> Outcome:
@@ -60,15 +60,15 @@ class RenderStage:
     """Rendering maps of the body: shaded, and part labels without loss."""
 
     name = "render"
-    needs = ("body",)
+    needs: tuple[str, ...] = ("body",)
 
-    def __init__(self, body_file: Path | None) -> None:
+    def __init__(self, body_file: Path) -> None:
         self.version = RENDER_VERSION
         self.body_file = body_file
         self._body: Body | None = None
 
     def identity(self) -> dict[str, Any]:
-        return {"estimator": "numba", "weights": {"body": weight_digest(self.body_file or FREE_BODY)}}
+        return {"estimator": "numba", "weights": {"body": weight_digest(self.body_file)}}
 
     def run(self, clip: ClipInput, folder: Path) -> Outcome:
         self._body = self._body or load_body(self.body_file)
@@ -102,7 +102,7 @@ class QualityStage:
 
     name = "quality"
     version = "1"
-    needs = ("people", "keypoints", "body", "render")
+    needs: tuple[str, ...] = ("people", "keypoints", "body", "render")
 
     def __init__(self, config: QualityConfig) -> None:
         self.config = config

@@ -54,7 +54,7 @@ class LiteKeypointsStage:
     """133 points from the BlazePose, hand and face nets that are shipped."""
 
     name = "keypoints"
-    needs = ("people",)
+    needs: tuple[str, ...] = ("people",)
 
     def __init__(self, weights: list[Path]) -> None:
         self.version = KEYPOINTS_VERSION
@@ -84,7 +84,7 @@ class NoFaceStage:
 
     name = "face"
     version = "1"
-    needs = ("people",)
+    needs: tuple[str, ...] = ("people",)
 
     def identity(self) -> dict[str, Any]:
         return {"estimator": "none"}

@@ -27,7 +27,7 @@ class DiskFull(RuntimeError):
 
 @contextmanager
 def disk_full_as_such(path: Path | str) -> Iterator[None]:
-    """Turn ENOSPC and EDQUOT from anything inside into `DiskFull`: from Python and from FFmpeg, which has own classes."""
+    """Turn ENOSPC and EDQUOT from anything inside into `DiskFull`, be it Python's or FFmpeg's error."""
     try:
         yield
     except (OSError, av.error.FFmpegError) as error:

@@ -20,8 +20,11 @@ MAX_CRASHES = 3
 class Stage(Protocol):
     """One step of the work. `name` names its folder in the ledger; `version` is raised when its output changes."""
 
-    name: str
-    version: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
 
     def identity(self) -> dict[str, Any]:
         """Everything but the input that the result depends on: parameters, estimator, weight checksums."""

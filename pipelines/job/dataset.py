@@ -1,4 +1,4 @@
-"""What lies beside the shards: `dataset.json` for programs that read the shards, `manifest.parquet` for people who ask."""
+"""What lies beside the shards: `dataset.json` for programs that read them, `manifest.parquet` for people who ask."""
 
 from __future__ import annotations
 

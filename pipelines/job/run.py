@@ -45,7 +45,7 @@ class Busy(RuntimeError):
 
 
 class TooManyFailures(RuntimeError):
-    """Unexpected errors came one after the other: something is wrong with the software or its set-up, not with a video."""
+    """Many unexpected errors: something is wrong with the software or its set-up, not with one video."""
 
 
 @contextmanager
@@ -57,7 +57,8 @@ def only_run(work: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
-            raise Busy(f"another run ({lock.read().strip()}) is at work on {work.parent}: wait for it, or end it") from None
+            holder = lock.read().strip()
+            raise Busy(f"another run ({holder}) is at work on {work.parent}: wait for it, or end it") from None
         lock.truncate(0)
         lock.write(f"process {os.getpid()}")
         lock.flush()
@@ -217,15 +218,15 @@ class Job:
                 yield shard.name, samples
 
     def shard_records(self, plan: Plan, entries: dict[str, Entry]) -> dict[str, Record]:
-        """The committed shards of the dataset as it is now, by file name. Files of shards that are no more are removed."""
+        """The committed shards of the dataset as it is now, by file name. Shards that are no more are removed."""
         records = {}
         for shard, samples in self._shard_samples(plan, entries):
             record = self.ledger.record("pack", PackStage().unit(shard, samples).id)
             if record is not None:
                 records[shard] = record
-        for shard in plan.shards():
-            if shard.name not in records:
-                (self.context.out / "shards" / shard.name).unlink(missing_ok=True)
+        for planned in plan.shards():
+            if planned.name not in records:
+                (self.context.out / "shards" / planned.name).unlink(missing_ok=True)
         return records
 
     def _pool(self, name: str, make: Callable[[], Worker]) -> Pool:
@@ -246,9 +247,8 @@ class Job:
                 if row.get(STOP) == "failed":
                     self.failures.append((f"{phase}: {row['label']}", row[MESSAGE]))
                     if len(self.failures) >= self.context.settings.max_failures:
-                        raise TooManyFailures(
-                            f"{len(self.failures)} unexpected errors; the last one, at {self.failures[-1][0]}:\n{row[MESSAGE]}"
-                        )
+                        where, trace = self.failures[-1]
+                        raise TooManyFailures(f"{len(self.failures)} unexpected errors; the last at {where}:\n{trace}")
 
 
 def _is_there(path: Path, record: Record) -> bool:

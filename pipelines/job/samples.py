@@ -66,7 +66,7 @@ def _records(ledger: Ledger, units: Mapping[str, str]) -> dict[str, Record]:
     for stage, unit in units.items():
         record = ledger.record(stage, unit)
         if record is None or record.status != "done":
-            raise RuntimeError(f"unit {unit} of {stage} was planned into a shard, but its record is gone from {ledger.work}")
+            raise RuntimeError(f"unit {unit} of {stage} is part of a shard, but its record is gone from {ledger.work}")
         records[stage] = record
     return records
 
@@ -90,8 +90,8 @@ def sample_meta(key: str, inputs: Mapping[str, Any], records: Mapping[str, Recor
             "video": ingest.outcome.info["video"],
             "start_frame": clip["start_frame"],
             "end_frame": clip["end_frame"],
-            "start_seconds": round(float(clip["start_frame"] / fps), 4),
-            "end_seconds": round(float(clip["end_frame"] / fps), 4),
+            "start_seconds": clip["start_seconds"],
+            "end_seconds": round(clip["start_seconds"] + float(clip["frames"] / fps), 6),
             "provenance": source["provenance"],
         },
         "estimators": {

@@ -13,7 +13,6 @@ from pipelines.annotate.geometry import BodyFitStage, QualityStage, RenderStage
 from pipelines.annotate.perceive import LiteKeypointsStage, NoFaceStage, PeopleStage
 from pipelines.engine.ledger import Ledger, Record, Unit
 from pipelines.engine.stage import unit_of
-from pipelines.ingest.clips import VERSION as INGEST_VERSION
 from pipelines.job.settings import ShardsSettings
 from pipelines.settings import plain
 from pipelines.shard_format import SCHEMA_VERSION
@@ -27,7 +26,7 @@ class IngestStage:
 
     settings: ShardsSettings
     name: str = "ingest"
-    version: str = INGEST_VERSION
+    version: str = "1"
 
     def identity(self) -> dict[str, Any]:
         return {"config": plain(self.settings.ingest)}

@@ -71,7 +71,7 @@ class Summary:
         self._show_reasons(console)
         self._show_speeds(console)
         for where, trace in self.failures:
-            console.print(Text(f"unexpected error in {where}; nothing was committed, the next run tries again\n{trace}"))
+            console.print(Text(f"unexpected error in {where}; the next run tries it again\n{trace}"))
 
     def _show_reasons(self, console: Console) -> None:
         endings = [row for row in self.rows if row["state"] in ("dropped", "quarantined")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from pipelines.engine.executors import MESSAGE, STOP, Row
 from pipelines.engine.isolation import IsolatedWorker
 from pipelines.engine.ledger import Ledger, Outcome, Record
 from pipelines.engine.stage import run_unit
-from pipelines.ingest.unit import ingest_source
+from pipelines.job.ingest_source import ingest_source
 from pipelines.job.samples import write_shard
 from pipelines.job.settings import ShardsSettings
 from pipelines.job.stages import Clip, IngestStage, PackStage, annotate_stages, annotate_units
@@ -42,7 +43,7 @@ def ended(row: Row, record: Record) -> Row:
 
 
 class IngestWorker:
-    """row: source (sha256), path, name. The video is read in a child process, since its content is not to be trusted."""
+    """row: source (sha256), path, name. The video is read in a child process, since its content is untrusted."""
 
     def __init__(self, context: RunContext) -> None:
         self.context = context
@@ -54,7 +55,7 @@ class IngestWorker:
         unit = IngestStage(context.settings).unit(row["source"], row["name"])
 
         def work(folder: Path) -> Outcome:
-            return self.child.call(ingest_source, row["path"], folder, context.settings.ingest)
+            return self.child.call(ingest_source, row["path"], row["name"], folder, context.settings.ingest)
 
         return ended(row, run_unit(context.ledger, unit, context.run, work))
 
@@ -82,16 +83,13 @@ class AnnotateWorker:
             seen = ClipInput(
                 key=clip.key,
                 fps=Fraction(*clip.facts["fps"]),
-                size=tuple(clip.facts["size"]),
+                size=(clip.facts["size"][0], clip.facts["size"][1]),
                 length=clip.facts["frames"],
                 frames=frames,
                 folders={need: ledger.folder_of(record) for need, record in records.items()},
                 outcomes={need: record.outcome for need, record in records.items()},
             )
-            stage = self.stages[name]
-            record = run_unit(
-                ledger, units[name], context.run, lambda folder, stage=stage, seen=seen: stage.run(seen, folder)
-            )
+            record = run_unit(ledger, units[name], context.run, partial(self.stages[name].run, seen))
             if record.status != "done":
                 return ended(row, record)
         return row
