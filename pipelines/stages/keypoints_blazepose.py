@@ -142,9 +142,10 @@ class BlazePoseWholeBody:
                     return hand
         for scale in HAND_CROPS:
             roi = self.hand_crop(picture, generous.scaled(scale))
-            hand = self.hand(picture, roi) if roi.usable() else None
-            if hand is not None and hand.presence >= hand_net.PRESENT:
-                return hand
+            if roi.usable():
+                hand = self.hand(picture, roi)
+                if hand.presence >= hand_net.PRESENT:
+                    return hand
         return None
 
     def _find_face(self, picture: Picture, pose: Pose, last: _Tracked) -> Face | None:

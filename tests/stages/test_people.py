@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clips import read_clip
+from clips import clip_chunks, read_clip
 from drawn_person import add_person, drawn_person
 
 from pipelines.stages.people import PeopleConfig, PeopleFilter, tiles
@@ -179,8 +179,7 @@ def test_the_start_of_a_real_video(
     ],
 )
 def test_a_whole_real_video(people_filter: PeopleFilter, shared_media: Path, name: str, reason: str | None) -> None:
-    frames, fps = read_clip(shared_media / name)
-    people = people_filter(frames, fps)
+    people = people_filter(*clip_chunks(shared_media / name))
     assert people.reason == reason
     if reason is None:
         assert np.isfinite(people.boxes).all()
