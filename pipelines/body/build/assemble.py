@@ -61,26 +61,21 @@ def rest_bodies(source: Source) -> Posed:
     )
 
 
-def smplx_arrays(source: Source, posed: Posed) -> dict[str, NDArray]:
-    """The keys of a SMPL-X file (and ours, which begin with vividpose_), in the order they are stored."""
+def smplx_arrays(source: Source, posed: Posed) -> tuple[dict[str, NDArray], NDArray[np.int64]]:
+    """The keys of a SMPL-X file (and ours, which begin with vividpose_), in the order they are stored.
+
+    Also returns the order of the vertices: the source's index of each vertex of the file.
+    """
     template, shapes, _ = shape_space.shape_components(posed.vertices)
     shapes = shape_space.orient(shapes, template, source.faces)
     expressions = shape_space.expression_components(
         mirror_actions(source, posed.pair), [str(a) for a in source.actions]
     )
+    still = np.abs(expressions).max(axis=(1, 2)) < 1e-4
     joint_rows = regressor.fit_regressor(
-        posed.vertices, posed.joints, posed.weights, tree.PARENTS, posed.pair, tree.mirror_joint()
+        posed.vertices, posed.joints, posed.weights, tree.PARENTS, posed.pair, still
     )
-    tips = posed.tips.mean(axis=0)[:5]
-    keypoints = dict(zip((str(k) for k in source.keypoints), source.keypoint_weights @ template))
-    anchor = landmarks.anchors(
-        template,
-        dict(zip(("thumb", "index", "middle", "ring", "pinky"), tips)),
-        keypoints,
-        source.eyes,
-        posed.weights,
-        posed.pair,
-    )
+    anchor = anchor_vertices(source, posed, template)
     order = landmarks.order_for(anchor, len(template))
     rank = np.argsort(order)
     faces = rank[source.faces]
@@ -89,9 +84,9 @@ def smplx_arrays(source: Source, posed: Posed) -> dict[str, NDArray]:
         template, posed.joints.mean(axis=0), posed.weights, source.faces, _ears(source, template)
     )
     thumb = posed.joints.mean(axis=0)[tree.JOINT_NAMES.index("left_thumb3")]
-    mean_hand, hand_basis = hands.hand_space(tips[0] - thumb)
+    mean_hand, hand_basis = hands.hand_space(posed.tips.mean(axis=0)[0] - thumb)
     poses = correctives.pose_directions(template, joint_rows @ template, posed.weights, source.faces, posed.pair)
-    return {
+    arrays = {
         "v_template": template[order].astype(np.float32),
         "f": faces.astype(np.uint16),
         "shapedirs": np.concatenate([shapes, expressions], axis=-1)[order].astype(np.float16),
@@ -109,6 +104,14 @@ def smplx_arrays(source: Source, posed: Posed) -> dict[str, NDArray]:
         "dynamic_lmk_bary_coords": line_bary.astype(np.float32),
         "vividpose_licence": np.array(LICENCE),
     }
+    return arrays, order
+
+
+def anchor_vertices(source: Source, posed: Posed, template: Array) -> dict[str, int]:
+    """The vertices that must lie at the ids which `smplx` hard-codes."""
+    tips = dict(zip(("thumb", "index", "middle", "ring", "pinky"), posed.tips.mean(axis=0)[:5]))
+    keypoints = dict(zip((str(k) for k in source.keypoints), source.keypoint_weights @ template))
+    return landmarks.anchors(template, tips, keypoints, source.eyes, posed.weights, posed.pair)
 
 
 def mirror_actions(source: Source, pair: NDArray[np.int64]) -> Array:
