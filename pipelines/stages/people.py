@@ -34,7 +34,7 @@ class PeopleConfig:
         `rival_area` of the main person's area.
     minimum_height: least median height of the main person's box, in frame heights. minimum_side: the same in pixels, of
         its longer side.
-    cut: 0..1, least sudden change of the picture that counts as a cut (see `ChangeMeter`).
+    cut: least sudden change of the picture, relative to those around it, that is a cut (see `ChangeMeter.cut`).
     """
 
     samples_per_second: float = 4.0
@@ -43,12 +43,16 @@ class PeopleConfig:
     tile_detection: float = 0.5
     tile_presence: float = 0.9
     longest_gap: float = 1.0
-    minimum_present: float = 0.9
+    minimum_present: float = 0.95
     minimum_alone: float = 0.95
     rival_area: float = 0.25
     minimum_height: float = 0.25
     minimum_side: float = 160.0
-    cut: float = 0.35
+    cut: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not self.samples_per_second > 0:
+            raise ValueError(f"samples_per_second: expected a positive number, got {self.samples_per_second}")
 
 
 @dataclass
@@ -59,13 +63,8 @@ class _Looks:
     sightings: list[list[Sighting]] = field(default_factory=list)
 
 
-class PeopleFilter:
-    """Finds and follows people with BlazePose's detector and landmark net.
-
-    People are looked for on the whole frame and on overlapping squares of the frame's shorter side, because the
-    detector sees 224 pixels of whatever it is given. Each find is verified by the landmark net, whose points also give
-    the box. Who is the main person: the track that covers the largest area over time. One who is away for longer than
-    `longest_gap` and returns is another track: nothing here knows faces or clothes.
+def reason_to_drop(scores: dict[str, float], config: PeopleConfig) -> str | None:
+    """Why a clip with these scores of `PeopleFilter` is to be dropped; None to keep it.
 
     The reasons, in the order in which they are checked:
         cut_inside    the picture changes suddenly: more than one shot
@@ -73,6 +72,27 @@ class PeopleFilter:
         too_small     the main person's box is too low or has too few pixels
         crowd         too often there is somebody else of comparable size
         intermittent  the main person is unseen too often
+    """
+    if scores["cut"] >= config.cut:
+        return "cut_inside"
+    if scores["present"] == 0:
+        return "nobody"
+    if scores["height"] < config.minimum_height or scores["side"] < config.minimum_side:
+        return "too_small"
+    if scores["alone"] < config.minimum_alone:
+        return "crowd"
+    if scores["present"] < config.minimum_present:
+        return "intermittent"
+    return None
+
+
+class PeopleFilter:
+    """Finds and follows people with BlazePose's detector and landmark net.
+
+    People are looked for on the whole frame and on overlapping squares of the frame's shorter side, because the
+    detector sees 224 pixels of whatever it is given. Each find is verified by the landmark net, whose points also give
+    the box. Who is the main person: the track that covers the largest area over time. One who is away for longer than
+    `longest_gap` and returns is another track: nothing here knows faces or clothes.
     """
 
     def __init__(self, config: PeopleConfig = PeopleConfig(), providers: Sequence[str] = CPU) -> None:
@@ -87,10 +107,11 @@ class PeopleFilter:
         The boxes are exact in the frames that were looked at and linear between them; NaN before the main person is
         first seen and after the last time.
 
-        Scores: `frames`; `looks`; `cut`, 0..1; `present`, the share of looks with the main person, and `alone`, the
-        share of those without a rival; `people`, the mean number of people; `rival_area`, the 95th percentile of the
-        largest other box in areas of the main one; `height`, the median of the main box in frame heights; `side`, the
-        median of its longer side in pixels. Those of the main person are 0 when there is none.
+        Scores: `frames`; `looks`, the number of frames that were searched; `cut`, 0 or more; `present`, the share of
+        looks with the main person, and `alone`, the share of those without a rival; `people`, the mean number of
+        people; `rival_area`, the 95th percentile of the largest other box in areas of the main one; `height`, the
+        median of the main box in frame heights; `side`, the median of its longer side in pixels. Those of the main
+        person are 0 when there is none.
         Raises ValueError for a clip without frames.
         """
         if not fps > 0:
@@ -139,7 +160,7 @@ class PeopleFilter:
         main = max(tracks, key=Track.weight, default=None)
         if main is None:
             scores |= dict.fromkeys(("present", "alone", "rival_area", "height", "side"), 0.0)
-            return People(np.full((count, 4), np.nan, np.float32), self._reason(scores), scores)
+            return People(np.full((count, 4), np.nan, np.float32), reason_to_drop(scores, self.config), scores)
         boxes = np.stack([sighting.box for sighting in main.sightings])
         sides = boxes[:, 2:] - boxes[:, :2]
         rivals = largest_others(main, looks)
@@ -148,21 +169,7 @@ class PeopleFilter:
         scores["rival_area"] = float(np.percentile(rivals, 95))
         scores["height"] = float(np.median(sides[:, 1])) / size[1]
         scores["side"] = float(np.median(sides.max(axis=1)))
-        return People(boxes_of(main, count), self._reason(scores), scores)
-
-    def _reason(self, scores: dict[str, float]) -> str | None:
-        config = self.config
-        if scores["cut"] >= config.cut:
-            return "cut_inside"
-        if scores["present"] == 0:
-            return "nobody"
-        if scores["height"] < config.minimum_height or scores["side"] < config.minimum_side:
-            return "too_small"
-        if scores["alone"] < config.minimum_alone:
-            return "crowd"
-        if scores["present"] < config.minimum_present:
-            return "intermittent"
-        return None
+        return People(boxes_of(main, count), reason_to_drop(scores, self.config), scores)
 
 
 def tiles(width: int, height: int) -> list[Roi]:

@@ -1,26 +1,24 @@
-"""Sudden changes of the whole picture, for clips that were split badly."""
+"""Sudden changes of the whole picture, for clips that were split badly: hard cuts, and jump cuts within one scene."""
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from pipelines.clip import Floats, Frames
 
-BINS = 4
-GRID = 2
+# Frames on each side that a change is compared with.
+WINDOW = 8
+# Grey levels (of 255) by which a change must exceed those around it to count at all; less may be a codec's key frame.
+LEAST = 5.0
+# A clip with fewer frames has too little around a change to judge it.
+FEWEST = 6
 
 
-def colour_histogram(frame: Frames) -> Floats:
-    """Shares of pixels (GRID * GRID * BINS^3,) by quarter of the frame (H, W, 3) and colour; a quarter sums to 1."""
+def thumbnail(frame: Frames) -> Floats:
+    """About 64 pixels on the shorter side, blurred, so that fine texture that moves a little changes little."""
     step = max(1, min(frame.shape[:2]) // 64)
-    small = frame[::step, ::step]
-    codes = (small // (256 // BINS)).astype(np.int64) @ np.array([BINS * BINS, BINS, 1])
-    rows = np.arange(codes.shape[0]) * GRID // codes.shape[0]
-    columns = np.arange(codes.shape[1]) * GRID // codes.shape[1]
-    codes += (rows[:, None] * GRID + columns) * BINS**3
-    counts = np.bincount(codes.ravel(), minlength=GRID * GRID * BINS**3).astype(np.float32)
-    quarters = counts.reshape(GRID * GRID, -1)
-    return (quarters / np.maximum(quarters.sum(axis=1, keepdims=True), 1)).ravel()
+    return cv2.GaussianBlur(frame[::step, ::step].astype(np.float32), (0, 0), 1.5).astype(np.float32)
 
 
 class ChangeMeter:
@@ -31,19 +29,25 @@ class ChangeMeter:
         self._last: Floats | None = None
 
     def add(self, frame: Frames) -> None:
-        histogram = colour_histogram(frame)
+        """frame: uint8 (H, W, 3)."""
+        small = thumbnail(frame)
         if self._last is not None:
-            self.changes.append(float(np.abs(histogram - self._last).sum()) / (2 * GRID * GRID))
-        self._last = histogram
+            self.changes.append(float(np.abs(small - self._last).mean()))
+        self._last = small
 
     def cut(self) -> float:
-        """0..1: the largest change between two frames less the largest of its neighbours' (two on each side).
+        """The strongest change from a frame to the next, in units of the strongest one around it (plus one grey level).
 
-        A cut changes the picture once; fast motion changes it again and again, and a flash twice.
+        A cut changes the picture once. Motion, however fast, changes it again and again, a flash twice, and repeated
+        frames (low frame rates stored at high ones) change it at regular distances: all of these stay near 1 or below.
+        Measured on six real videos: at most 1.25 as they are; 19 of 24 jump cuts made in them are above 2.
         """
+        if len(self.changes) < FEWEST - 1:
+            return 0.0
         changes = np.array(self.changes)
         strongest = 0.0
         for at, change in enumerate(changes):
-            around = np.concatenate([changes[max(0, at - 2) : at], changes[at + 1 : at + 3]])
-            strongest = max(strongest, float(change - around.max(initial=0.0)))
+            around = np.concatenate([changes[max(0, at - WINDOW) : at], changes[at + 1 : at + 1 + WINDOW]]).max()
+            if change - around >= LEAST:
+                strongest = max(strongest, float(change / (around + 1.0)))
         return strongest
