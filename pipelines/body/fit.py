@@ -59,16 +59,17 @@ class FitConfig:
     min_points: int = 4
     iterations: int = 160
     body_weight: float = 1.0
+    head_weight: float = 0.4
     hip_weight: float = 0.4
     feet_weight: float = 0.4
-    face_weight: float = 0.06
+    face_weight: float = 0.04
     contour_weight: float = 0.015
     hand_weight: float = 0.25
-    robust_scale: float = 4.0
-    direction_sigma: float = 0.15
+    robust_scale: float = 5.0
+    direction_sigma: float = 0.2
     size_sigma: float = 0.03
     pose_weight: float = 0.25
-    shape_weight: float = 0.2
+    shape_weight: float = 0.1
     expression_weight: float = 0.3
     smooth_joints: float = 0.012
     smooth_depth: float = 0.006
@@ -266,7 +267,7 @@ class _Problem:
             terms.append(self.directions(posed, config.direction_sigma))
             if self.directions.sized:
                 error = self.directions.size_error(self.kinematics, self.betas) / config.size_sigma
-                terms.append(4 * torch.square(error))
+                terms.append(torch.square(error))
         return torch.stack(terms).sum()
 
     def solve(self) -> float:
@@ -350,6 +351,8 @@ def _place(offsets: Array, rays: Array, weights: Array) -> Array:
 def _weights(scores: Floats, seen: NDArray[np.bool_], config: FitConfig) -> Floats:
     kind = np.zeros(133, np.float32)
     kind[BODY] = config.body_weight
+    kind[[0, 1, 2]] = config.head_weight
+    kind[[3, 4]] = 0.5 * config.head_weight
     kind[[11, 12]] = config.hip_weight
     kind[FEET] = config.feet_weight
     kind[FACE] = config.face_weight

@@ -20,6 +20,10 @@ _BONES = (
 # Of these, the ones whose summed length tells the size of the person.
 _SIZED = (*range(8), 10, 11)
 
+# BlazePose sees standing people with bent knees: legs are believed less.
+_LEG_DOUBT = 0.25
+_DOUBT = np.array([_LEG_DOUBT if 4 <= k < 8 else 1.0 for k in range(len(_BONES))], np.float32)
+
 _WALL = 0.04  # radians beyond a joint limit that cost one unit
 
 
@@ -81,7 +85,7 @@ class Directions:
         start, end = (torch.tensor([bone[k] for bone in _BONES]) for k in (2, 3))
         bones = posed.points.index_select(1, end) - posed.points.index_select(1, start)
         away = (bones / (bones.norm(dim=-1, keepdim=True) + 1e-6) - self.target) / sigma
-        return (self.weights * geman_mcclure((away * away).sum(-1), 4.0)).sum() / len(away)
+        return (self.weights * geman_mcclure((away * away).sum(-1) * torch.as_tensor(_DOUBT**2), 4.0)).sum() / len(away)
 
     def sized_shape(self, kinematics: Kinematics) -> Tensor:
         """(10,) the smallest shape coefficients that give the body the landmarks' size; zero where nothing tells it."""

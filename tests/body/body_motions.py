@@ -22,7 +22,10 @@ _BLAZEPOSE = np.array([*_HEAD, *_ARMS, *_LEGS])
 
 
 def dance(body: Body, frames: int, betas: Floats, depth: float = 4.0, camera: Camera = CAMERA) -> BodySequence:
-    """Arms, legs, trunk, head, fingers and jaw move; the person turns, steps and walks. 48 frames are one period."""
+    """Arms, legs, trunk, head, fingers and jaw move; the person turns, walks and hops.
+
+    The ground is 1.15 m below the camera. 48 frames are one period.
+    """
     time = np.arange(frames) * 2 * np.pi / 48
 
     def wave(size: float, phase: float = 0.0) -> NDArray:
@@ -42,8 +45,8 @@ def dance(body: Body, frames: int, betas: Floats, depth: float = 4.0, camera: Ca
     turn = np.stack([0 * time, wave(0.6, 0.2), 0 * time], -1)
     pose[:, 0] = (Rotation.from_rotvec([np.pi, 0, 0]) * Rotation.from_rotvec(turn)).as_rotvec()
     angles: Floats = pose.astype(np.float32)
-    transl = np.stack([wave(0.3), np.full(frames, 0.2), depth + wave(0.3, 1.6)], -1)
-    return BodySequence(
+    transl = np.stack([wave(0.3), np.zeros(frames), depth + wave(0.3, 1.6)], -1)
+    dancing = BodySequence(
         betas=np.asarray(betas, np.float32),
         expression=np.zeros((frames, 10), np.float32),
         global_orient=angles[:, 0],
@@ -57,6 +60,14 @@ def dance(body: Body, frames: int, betas: Floats, depth: float = 4.0, camera: Ca
         body_hash=body.hash,
         valid=np.ones(frames, bool),
     )
+    lowest = body.joints(dancing)[:, 60:66, 1].max(1)
+    dancing.transl[:, 1] = 1.15 - hop(frames) - lowest
+    return dancing
+
+
+def hop(frames: int) -> NDArray:
+    """(T,) metres between the dancer's lowest foot and the ground."""
+    return 0.25 * np.clip(np.sin(np.arange(frames) * 2 * np.pi / 16) - 0.6, 0, None)
 
 
 def observed(body: Body, sequence: BodySequence, noise: float = 0.0, world: bool = True, seed: int = 0) -> Keypoints:
