@@ -7,6 +7,10 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,23 +81,28 @@ def _shards(options: argparse.Namespace) -> int:
                 data[name] = getattr(options, name)
         settings = build(ShardsSettings, with_overrides(data, options.set))
         for choice in choose(settings.profile):
-            console.print(f"{choice.role:<10} {choice.estimator}  ({choice.why})", markup=False, highlight=False)
+            _tell(console, f"{choice.role:<10} {choice.estimator}  ({choice.why})")
         src = options.src
         if src is None:
             from pipelines.demo import make_demo_videos
 
             src = str(options.out / "demo_videos")
             make_demo_videos(Path(src))
-            console.print(f"no SRC was given: demo videos were rendered into {src}", markup=False, highlight=False)
+            _tell(console, f"no SRC was given: demo videos were rendered into {src}")
         summary = run_shards(src, options.out, settings, retry_quarantined=options.retry_quarantined)
     except DiskFull as error:
-        console.print(f"error: {error}", markup=False, highlight=False, style="red")
+        _tell(console, f"error: {error}", style="red")
         return 3
     except (BadSettings, MissingWeights, Infeasible, Busy, NoSources, TooManyFailures) as error:
-        console.print(f"error: {error}", markup=False, highlight=False, style="red")
+        _tell(console, f"error: {error}", style="red")
         return 1
     summary.show(Console())
     return summary.exit_code(options.strict)
+
+
+def _tell(console: Console, text: str, style: str | None = None) -> None:
+    """Print plain text as it is: no markup, no wrapping inside paths."""
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def _add_inspect(commands: argparse._SubParsersAction) -> None:

@@ -41,7 +41,7 @@ OPTIONAL = {"onnxruntime-gpu", "decord", "pyrender", "insightface", "diffusers",
 
 def examine(console: Console | None = None) -> int:
     """Print the report. Returns 0 when the `lite` profile can run here, else 1."""
-    console = console or Console()
+    console = console or Console(width=None if sys.stdout.isatty() else 160)
     problems = _machine(console)
     problems += _packages(console)
     _weights(console)

@@ -21,6 +21,7 @@ from pipelines.video.reader import ClipReader, MapsReader
 SHEET_ROWS = 6
 CELL_HEIGHT = 360
 CAPTION = 44
+FILM_HEIGHT = 480
 
 
 def find_shards(path: Path) -> list[Path]:
@@ -94,5 +95,8 @@ def contact_sheet(sample: Sample) -> Image.Image:
 
 def side_by_side(sample: Sample) -> Iterator[Frames]:
     """Every frame as one wide picture: frame, skeleton, rendering, overlay."""
+    width, height = sample.meta["size"]
+    scale = min(1.0, FILM_HEIGHT / height)
+    size = (2 * round(width * scale / 2), 2 * round(height * scale / 2))
     for _, pictures in panels(sample, range(len(sample.keypoints))):
-        yield np.hstack(pictures)
+        yield np.hstack([cv2.resize(picture, size, None, 0, 0, cv2.INTER_AREA) for picture in pictures])

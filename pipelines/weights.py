@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 SHIPPED = Path(__file__).parent
@@ -55,7 +54,6 @@ CATALOGUE: tuple[Weight, ...] = (
 )
 
 
-@cache
 def search_folders() -> tuple[Path, ...]:
     """Where the user's files are looked for: $VIVIDPOSE_WEIGHTS (several with ':'), ./weights, ~/.insightface."""
     named = [Path(part) for part in os.environ.get("VIVIDPOSE_WEIGHTS", "").split(os.pathsep) if part]

@@ -19,6 +19,8 @@ from pipelines.stages.keypoints_blazepose import BlazePoseWholeBody
 from pipelines.stages.people import VERSION as PEOPLE_VERSION
 from pipelines.stages.people import PeopleConfig, PeopleFilter
 
+# The scores that a person needs to understand why a clip was dropped.
+DECIDING = ("people", "present", "alone", "rival_area", "height", "side", "cut")
 PEOPLE_FILE, KEYPOINTS_FILE, FACE_FILE = "people.npz", "keypoints.npz", "face.npz"
 
 
@@ -45,7 +47,8 @@ class PeopleStage:
     def run(self, clip: ClipInput, folder: Path) -> Outcome:
         people = PeopleFilter(self.config)(clip.frames.chunks(), float(clip.fps))
         if people.reason is not None:
-            return Outcome("dropped", people.reason, scores=people.scores, frames=clip.length)
+            told = ", ".join(f"{name} {people.scores[name]:.3g}" for name in DECIDING if name in people.scores)
+            return Outcome("dropped", people.reason, told, scores=people.scores, frames=clip.length)
         (folder / PEOPLE_FILE).write_bytes(pack_arrays({"boxes": people.boxes}))
         return Outcome(scores=people.scores, frames=clip.length)
 

@@ -60,6 +60,14 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_unfinished(folder: Path) -> int:
+    """Remove what `whole_file` left in `folder` when its process was killed. Returns how many files went."""
+    left = list(folder.glob(".*.tmp.*"))
+    for path in left:
+        path.unlink(missing_ok=True)
+    return len(left)
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write `data` to `path`, replacing what was there, in one step."""
     with whole_file(path) as temporary:

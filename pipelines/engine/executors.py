@@ -130,10 +130,10 @@ def start_ray() -> None:
     if ray.is_initialized():
         return
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "WARNING")
+    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")
     # Ray warns in red about how Ray Data itself passes arguments to its actors; its own log files keep everything.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    options: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": True, "configure_logging": False}
+    options: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False, "configure_logging": False}
     if os.environ.get("RAY_ADDRESS"):
         ray.init(runtime_env={"env_vars": THREAD_ENVIRONMENT}, **options)
     else:

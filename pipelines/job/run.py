@@ -14,7 +14,8 @@ from pathlib import Path
 import yaml
 
 from pipelines.annotate.choice import choose
-from pipelines.engine.atomic import DiskFull, write_whole
+from pipelines.annotate.perceive import weight_digest
+from pipelines.engine.atomic import DiskFull, remove_unfinished, write_whole
 from pipelines.engine.executors import EXECUTORS, MESSAGE, STOP, Pool, Row, Worker
 from pipelines.engine.ledger import Ledger, Record, Unit, new_run_id
 from pipelines.job.dataset import Entry, manifest_rows, write_dataset, write_manifest
@@ -71,11 +72,12 @@ def run_shards(src: str, out: Path, settings: ShardsSettings, *, retry_quarantin
     choices = tuple(choose(settings.profile))
     out = out.absolute()
     with only_run(out / "work"):
-        context = RunContext(out, new_run_id(), settings, choices)
+        checksums = {str(path): weight_digest(path) for choice in choices for path in choice.files}
+        context = RunContext(out, new_run_id(), settings, choices, checksums)
         ledger, plan = context.ledger, Plan(out / "work")
-        removed = ledger.collect_garbage()
+        removed = ledger.collect_garbage() + remove_unfinished(out / "shards")
         if removed:
-            log.info("removed %d unfinished folders of earlier runs", removed)
+            log.info("removed %d unfinished files and folders of earlier runs", removed)
         write_whole(out / "config.yaml", yaml.safe_dump(plain(settings), sort_keys=False).encode())
         with Progress() as progress:
             plan.add_sources(take_in(src, out / "work", progress))

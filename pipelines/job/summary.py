@@ -51,7 +51,7 @@ class Summary:
 
     def exit_code(self, strict: bool) -> int:
         """0; 1 after unexpected errors; with `strict` 2 when bad input was met."""
-        if self.failures:
+        if self.failures or any(row["state"] == "failed" for row in self.rows):
             return 1
         return 2 if strict and self.problems else 0
 
@@ -65,12 +65,14 @@ class Summary:
         table.add_row("clips kept", f"{states['kept']}  ({hours:.3f} h)")
         table.add_row("clips dropped", str(states["dropped"]))
         table.add_row("clips quarantined", str(states["quarantined"]))
+        if states["failed"]:
+            table.add_row("clips not finished", f"{states['failed']}  (unexpected errors; the next run tries again)")
         table.add_row("shards", f"{len(self.shards)}  ({size / 1e6:.1f} MB)")
         table.add_row("folder", Text(str(self.out)))
         console.print(table)
         self._show_reasons(console)
         self._show_speeds(console)
-        for where, trace in self.failures:
+        for where, trace in self.failures[:5]:
             console.print(Text(f"unexpected error in {where}; the next run tries it again\n{trace}"))
 
     def _show_reasons(self, console: Console) -> None:

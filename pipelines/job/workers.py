@@ -11,6 +11,7 @@ from typing import Any
 
 from pipelines.annotate.choice import Choice
 from pipelines.annotate.clip_stage import ClipInput, DecodedFrames
+from pipelines.annotate.perceive import weight_digest
 from pipelines.engine.executors import MESSAGE, STOP, Row
 from pipelines.engine.isolation import IsolatedWorker
 from pipelines.engine.ledger import Ledger, Outcome, Record
@@ -29,10 +30,26 @@ class RunContext:
     run: str
     settings: ShardsSettings
     choices: tuple[Choice, ...]
+    checksums: dict[str, str]
 
     @property
     def ledger(self) -> Ledger:
         return Ledger(self.out / "work")
+
+
+class WeightsDiffer(RuntimeError):
+    """A weight file here is not the one the run was planned with."""
+
+
+def check_weights(context: RunContext) -> None:
+    """Raise `WeightsDiffer` unless the weights on this node, now, are those of the plan."""
+    for choice in context.choices:
+        for path in choice.files:
+            if weight_digest(path) != context.checksums[str(path)]:
+                raise WeightsDiffer(
+                    f"{path} is another file than when the run began, or than on the node that planned it. "
+                    "Make it the same everywhere and run again."
+                )
 
 
 def ended(row: Row, record: Record) -> Row:
@@ -70,6 +87,7 @@ class AnnotateWorker:
 
     def __call__(self, row: Row) -> Row:
         context, ledger = self.context, self.context.ledger
+        check_weights(context)
         clip = Clip(**row["clip"])
         units = annotate_units(self.stages, clip)
         ingest = ledger.record("ingest", clip.ingest_unit)

@@ -15,8 +15,6 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.engine.ledger import Ledger
-
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
@@ -66,8 +64,7 @@ def check_same(out: Path, undisturbed: Path) -> None:
     ours, theirs = (pq.read_table(folder / "manifest.parquet").to_pylist() for folder in (out, undisturbed))
     assert ours == theirs
     assert [row for row in ours if row["state"] == "quarantined"] == []
-    assert {path.name for path in (out / "shards").iterdir()} == set(shards(out)), "half-written files beside the shards"
-    assert Ledger(out / "work").collect_garbage() >= 0
+    assert {path.name for path in (out / "shards").iterdir()} == set(shards(out)), "something lies beside the shards"
 
 
 @pytest.fixture(scope="module")

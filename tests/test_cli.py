@@ -1,0 +1,51 @@
+"""The command line: help that suffices, errors in one line, a doctor that tells."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines.cli import main
+
+
+def test_help_names_the_exit_codes():
+    told = subprocess.run(
+        [sys.executable, "-m", "pipelines.cli", "shards", "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    assert "3 the disk is full" in " ".join(told.split())
+
+
+def test_an_unknown_setting_is_one_line_that_names_the_known_ones(tmp_path: Path, capsys: pytest.CaptureFixture):
+    assert main(["shards", str(tmp_path), "--out", str(tmp_path / "out"), "--set", "ingest.seconds=3"]) == 1
+    told = capsys.readouterr().err.strip().splitlines()
+    assert len(told) == 1
+    assert "ingest: there is no setting 'seconds'; there are min_seconds" in told[0]
+
+
+def test_bounds_of_settings_are_checked(tmp_path: Path, capsys: pytest.CaptureFixture):
+    assert main(["shards", str(tmp_path), "--out", str(tmp_path / "out"), "--set", "ingest.max_seconds=3"]) == 1
+    assert "max_seconds must be at least twice min_seconds" in capsys.readouterr().err
+
+
+def test_the_full_profile_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture):
+    assert main(["shards", str(tmp_path), "--out", str(tmp_path / "out"), "--profile", "full"]) == 1
+    assert "dw-ll_ucoco_384.onnx (keypoints): this version has no stage for it yet" in capsys.readouterr().err
+
+
+def test_the_doctor_finds_the_lite_profile_fit_and_tells_licences(capsys: pytest.CaptureFixture):
+    assert main(["doctor"]) == 0
+    told = capsys.readouterr().out
+    assert "The profile `lite` can run." in told
+    assert "SMPLX_NEUTRAL.npz (body): not found" in told
+
+
+def test_a_licensed_body_is_found_and_named_with_its_licence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    (tmp_path / "SMPLX_NEUTRAL.npz").write_bytes(b"")
+    monkeypatch.setenv("VIVIDPOSE_WEIGHTS", str(tmp_path))
+    assert main(["doctor"]) == 0
+    assert "your SMPL-X file was found (SMPL-X licence, non-commercial" in capsys.readouterr().out
