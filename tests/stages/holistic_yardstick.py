@@ -1,6 +1,6 @@
 """How far our key points are from MediaPipe Holistic's own, on the videos in ../shared/reference.
 
-    OMP_NUM_THREADS=1 python tests/stages/holistic_yardstick.py
+    OMP_NUM_THREADS=1 python -m tests.stages.holistic_yardstick [folder]
 
 The reference was made with `static_image_mode=True`, that is without tracking, on the frames `frame_index`; its x and y
 are in 0..1 of the picture `size` (width, height). Distances are in percent of the longer side of the person's box, the
@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from clips import read_clip
 from numpy.typing import NDArray
 
 from pipelines.clip import BODY, FACE, LEFT_HAND, RIGHT_HAND, Floats
 from pipelines.stages.blazepose.coco_wholebody import COCO_FROM_POSE, IBUG_FROM_MESH
 from pipelines.stages.keypoints_blazepose import BlazePoseWholeBody
 from pipelines.stages.people import PeopleFilter
+from tests.stages.clips import read_clip
 
 NAMES = {"musepose_dance": "musepose_dance.mp4", "dreampose_demo": "dreampose_demo.mov"}
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from holistic_yardstick import NAMES, Agreement, measure
+
+from tests.stages.holistic_yardstick import NAMES, Agreement, measure
 
 
 def check(result: dict[str, Agreement]) -> None:

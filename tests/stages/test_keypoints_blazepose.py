@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clips import read_clip
-from drawn_person import add_person, drawn_joints, drawn_person
 
 from pipelines.clip import BODY, FACE, FEET, LEFT_HAND, RIGHT_HAND, Keypoints
 from pipelines.stages.blazepose import weights
@@ -16,6 +14,8 @@ from pipelines.stages.blazepose.nets import Net
 from pipelines.stages.blazepose.pose import Pose
 from pipelines.stages.blazepose.roi import Roi
 from pipelines.stages.keypoints_blazepose import BlazePoseWholeBody
+from tests.stages.clips import read_clip
+from tests.stages.drawn_person import add_person, drawn_joints, drawn_person
 
 WIDTH, HEIGHT = 360, 480
 BOX = np.array([70, 20, 335, 455], np.float32)

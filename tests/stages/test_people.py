@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clips import clip_chunks, read_clip
-from drawn_person import add_person, drawn_person
 
 from pipelines.stages.people import PeopleConfig, PeopleFilter, reason_to_drop, tiles
 from pipelines.stages.scene_change import ChangeMeter
+from tests.stages.clips import clip_chunks, read_clip
+from tests.stages.drawn_person import add_person, drawn_person
 
 ALONE = drawn_person(320, 320, tall=0.8)
 TWO = add_person(drawn_person(480, 320, at=(0.3, 0.5), tall=0.8), (0.7, 0.5), 0.75, 0.3)
