@@ -24,6 +24,8 @@ from pipelines.clip import BodySequence, Floats
 JOINTS = 55
 SHAPE_COLUMNS = 10
 EXPRESSION_COLUMNS = 10
+# Metres per unit of pose feature; a blend shape that never reaches it moves nothing.
+_NO_CORRECTIVE = 1e-6
 
 # Where each group starts among all points.
 VERTEX_POINTS = slice(JOINTS, JOINTS + 21)
@@ -82,7 +84,7 @@ class Kinematics:
 
     rest: (55, 3) joints of the mean shape; rest_betas (55, 3, 10) and rest_expression (55, 3, 10) per coefficient.
     surface, surface_betas, surface_expression: the same for the S vertices in use. weights: (S, 55), rows sum to 1.
-    correctives: (486, S * 3) pose blend shapes of these vertices, or None where the file has none (all zero).
+    features: (P,) the entries of smplx's pose feature that move these vertices; correctives: (P, S * 3) by how much.
     barycentric: (89, S), rows sum to 1: the surface points (21 vertices, 51 landmarks, 17 contour points of a frontal
         face) as sums of the vertices. hands_mean: (2, 15, 3), the file's mean left and right hand, axis-angle.
     """
@@ -95,7 +97,8 @@ class Kinematics:
     surface_betas: Tensor
     surface_expression: Tensor
     weights: Tensor
-    correctives: Tensor | None
+    features: Tensor
+    correctives: Tensor
     barycentric: Tensor
     hands_mean: Tensor
 
@@ -119,7 +122,8 @@ class Kinematics:
         barycentric = np.zeros((len(corners), len(used)))
         np.add.at(barycentric, (np.arange(len(corners))[:, None], position.reshape(corners.shape)), coordinates)
 
-        posedirs = np.asarray(file["posedirs"], np.float64)[used].reshape(len(used) * 3, -1).T
+        posedirs = np.asarray(file["posedirs"])[used].reshape(len(used) * 3, -1).T
+        features = np.flatnonzero(np.abs(posedirs).max(1) > _NO_CORRECTIVE)
         hands = np.stack([np.asarray(file[f"hands_mean{side}"], np.float64).reshape(15, 3) for side in "lr"])
 
         def tensor(array: NDArray) -> Tensor:
@@ -134,7 +138,8 @@ class Kinematics:
             surface_betas=tensor(betas[used]),
             surface_expression=tensor(expression[used]),
             weights=tensor(np.asarray(file["weights"], np.float64)[used]),
-            correctives=tensor(posedirs) if np.abs(posedirs).max() > 1e-6 else None,
+            features=torch.as_tensor(features),
+            correctives=tensor(posedirs[features]),
             barycentric=tensor(barycentric),
             hands_mean=tensor(hands),
         )
@@ -161,9 +166,9 @@ class Kinematics:
         surface = self.surface + self.surface_betas @ betas
         if expression is not None:
             surface = surface + torch.einsum("skb,tb->tsk", self.surface_expression, expression)
-        if self.correctives is not None:
+        if len(self.features):
             feature = (rotations[:, 1:] - torch.eye(3, dtype=rotations.dtype)).flatten(1)
-            surface = surface + (feature @ self.correctives).unflatten(-1, (-1, 3))
+            surface = surface + (feature.index_select(1, self.features) @ self.correctives).unflatten(-1, (-1, 3))
         shift = joints - _turn(turned, rest)
         blended = torch.matmul(self.weights, torch.cat([turned.flatten(2), shift], -1))
         surface = surface.expand(frames, -1, -1)

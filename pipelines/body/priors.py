@@ -29,8 +29,11 @@ _LIMITS: dict[int, tuple[tuple[float, float], tuple[float, float], tuple[float, 
     20: ((-80, 80), (-35, 30), (-80, 80)),  # wrist: z bends, y tilts to thumb or little finger, x is the forearm's turn
     22: ((-3, 28), (-8, 8), (-4, 4)),  # jaw: +x opens
 }
-_KNUCKLE = ((-12, 12), (-20, 20), (-95, 25))  # finger base: -z curls the left hand's fingers into the palm
-_FINGER = ((-5, 5), (-5, 5), (-108, 8))  # the two outer joints: hinges
+# Fingers: -z curls the left hand's into the palm. The outer fingers' hinges lean toward the thumb's side, which shows
+# in x (index, middle, little, ring: the order of SMPL-X).
+_FINGER_LEAN = ((-15, 25), (-25, 15), (-55, 10), (-40, 10))
+_KNUCKLE_SPREAD, _KNUCKLE_CURL = (-20, 20), (-95, 25)
+_FINGER_SPREAD, _FINGER_CURL = (-6, 6), (-108, 8)
 _THUMB = (((-45, 60), (-60, 45), (-50, 45)), ((-35, 45), (-60, 35), (-50, 35)), ((-15, 25), (-85, 25), (-50, 25)))
 
 # The right-hand twin of each joint; a mirrored rotation keeps x and turns y and z round.
@@ -40,8 +43,8 @@ _TWINS = {1: 2, 4: 5, 7: 8, 10: 11, 13: 14, 16: 17, 18: 19, 20: 21} | {25 + k: 4
 def _limits() -> NDArray[np.float32]:
     table = dict(_LIMITS)
     for finger in range(4):
-        table[25 + 3 * finger] = _KNUCKLE
-        table[26 + 3 * finger] = table[27 + 3 * finger] = _FINGER
+        table[25 + 3 * finger] = (_FINGER_LEAN[finger], _KNUCKLE_SPREAD, _KNUCKLE_CURL)
+        table[26 + 3 * finger] = table[27 + 3 * finger] = (_FINGER_LEAN[finger], _FINGER_SPREAD, _FINGER_CURL)
     table.update({37 + k: _THUMB[k] for k in range(3)})
     for left, right in _TWINS.items():
         x, y, z = table[left]
@@ -75,7 +78,7 @@ def _stiffness() -> NDArray[np.float32]:
     sigma[[7, 8]] = 0.3
     sigma[[10, 11]] = 0.1
     sigma[22] = (0.15, 0.05, 0.05)
-    sigma[25:] = (0.1, 0.2, 0.5)
+    sigma[25:] = (0.25, 0.15, 0.5)
     sigma[[37, 38, 39, 52, 53, 54]] = 0.3
     return (1 / sigma**2).astype(np.float32)
 

@@ -12,7 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipelines.body.kinematics import CONTOUR_POINTS, POINTS, WHOLEBODY, Kinematics, matrix_from_axis_angle
+from pipelines.body.kinematics import (
+    CONTOUR_POINTS,
+    POINTS,
+    WHOLEBODY,
+    Kinematics,
+    full_pose,
+    kinematics_of,
+    matrix_from_axis_angle,
+)
+from pipelines.body.model import load_body
+from tests.body.body_motions import dance
 
 PARENTS = [-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 15, 15, 15]
 for wrist, first in ((20, 25), (21, 40)):
@@ -104,3 +114,14 @@ def test_another_joint_tree_is_refused() -> None:
     file["kintree_table"] = file["kintree_table"][:, :24]
     with pytest.raises(ValueError, match="55 joints"):
         Kinematics.from_arrays(file)
+
+
+def test_the_free_body_has_the_same_points_as_its_own_forward_pass() -> None:
+    body = load_body()
+    sequence = dance(body, 4, np.linspace(-1, 1, 10, dtype=np.float32))
+    kinematics = kinematics_of(body)
+    betas, expression = torch.as_tensor(sequence.betas), torch.as_tensor(sequence.expression)
+    root = kinematics.rest_joints(betas, expression)[:, 0] + torch.as_tensor(sequence.transl)
+    rotations = matrix_from_axis_angle(torch.as_tensor(full_pose(kinematics, sequence)))
+    points = kinematics.pose(betas, rotations, root, expression).points.numpy()
+    assert np.abs(points - body.joints(sequence)).max() < 1e-5

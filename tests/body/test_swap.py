@@ -30,7 +30,8 @@ def body() -> Body:
 def one(sequence: BodySequence) -> BodySequence:
     """The first frame as a reference picture's sequence."""
     poses = ("global_orient", "body_pose", "left_hand_pose", "right_hand_pose", "jaw_pose")
-    return replace(sequence, **{name: getattr(sequence, name)[:1] for name in (*poses, "expression", "transl", "valid")})
+    names = (*poses, "expression", "transl", "valid")
+    return replace(sequence, **{name: getattr(sequence, name)[:1] for name in names})
 
 
 def standing(body: Body, betas: NDArray[np.float32], depth: float = 4.0, camera: Camera = CAMERA) -> BodySequence:
