@@ -163,7 +163,8 @@ class Decoder:
         After a hole the count goes on with the next frame: slots without a picture are left out, not filled.
         """
         period = float(1 / self.fps)
-        origin, slot, last, jump = self.info.start, 0, 0.0, False
+        origin, slot, jump = self.info.start, 0, False
+        last = origin - period / self.step
         shown: av.VideoFrame | None = None
         for frame, lost in frames:
             time = frame.time if frame.time is not None else last + period / self.step

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -39,8 +40,11 @@ class BadVideo(Exception):
     """
 
     def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
+        super().__init__(reason, message)  # both, so that it survives the way out of a child process
+        self.reason, self.message = reason, message
+
+    def __str__(self) -> str:
+        return self.message
 
 
 @dataclass(frozen=True)
@@ -97,12 +101,14 @@ _MAGIC = (b"\x1aE\xdf\xa3", b"RIFF", b"FLV\x01", b"OggS")
 def open_video(path: Path) -> av.container.InputContainer:
     """Open a local file for reading, or raise BadVideo."""
     try:
-        size = os.stat(path).st_size
+        found = os.stat(path)
+        if not stat.S_ISREG(found.st_mode):
+            raise BadVideo("unreadable", f"{path}: is no ordinary file")
         with open(path, "rb") as file:
             head = file.read(16)
     except OSError as error:
         raise BadVideo("unreadable", f"{path}: cannot be read: {error.strerror}") from error
-    if size == 0:
+    if found.st_size == 0:
         raise BadVideo("empty_file", f"{path}: the file has zero bytes")
     try:
         # "file:" keeps a name such as `concat:x` or `http:x` from being taken for a protocol.

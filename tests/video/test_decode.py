@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -143,6 +144,38 @@ def test_dropped_frames_are_held(tmp_path: Path) -> None:
     shown = [mark_position(rgb(p)) for p in Decoder(path)]
     assert len(shown) == 40
     assert [s for i, s in enumerate(shown) if i in kept] == kept
+
+
+@dataclass
+class Shown:
+    """As much of a decoded frame as the timing needs."""
+
+    name: str
+    time: float | None
+
+
+def timed(tmp_path: Path, times: list[float | None]) -> list[str]:
+    decoder = Decoder(write_video(tmp_path / "a.mp4", film(5), rate=10))
+    frames = [(Shown(str(i), time), False) for i, time in enumerate(times)]
+    return [frame.name for frame, _, _ in decoder._on_grid(iter(frames))]  # type: ignore[arg-type, attr-defined]
+
+
+def test_a_repeated_stamp_shows_the_later_picture(tmp_path: Path) -> None:
+    assert timed(tmp_path, [0.0, 0.1, 0.1, 0.2]) == ["0", "2", "3"]
+
+
+def test_a_backward_stamp_does_not_turn_back_time(tmp_path: Path) -> None:
+    assert timed(tmp_path, [0.0, 0.1, 0.05, 0.2]) == ["0", "2", "3"]
+
+
+def test_missing_stamps_continue_at_the_rate(tmp_path: Path) -> None:
+    assert timed(tmp_path, [None, None, None, 0.3]) == ["0", "1", "2", "3"]
+
+
+def test_interlaced_sources_are_noted(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.ts", film(5), **FORMATS["interlaced.ts"])  # type: ignore[arg-type]
+    decoder = Decoder(path)
+    assert "interlaced" in decoder.notes
 
 
 def test_a_hole_is_marked_and_not_filled(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import pickle
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -47,6 +49,17 @@ def test_an_empty_file_is_named_so(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_unreadable(tmp_path: Path) -> None:
+    assert reason(tmp_path / "a.mp4") == "unreadable"
+
+
+def test_the_reason_survives_pickling() -> None:
+    copy = pickle.loads(pickle.dumps(BadVideo("too_small", "a.mp4: 10 x 10 pixels")))  # noqa: S301
+    assert (copy.reason, str(copy)) == ("too_small", "a.mp4: 10 x 10 pixels")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.mp4")
     assert reason(tmp_path / "a.mp4") == "unreadable"
 
 
