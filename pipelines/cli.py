@@ -66,6 +66,7 @@ def _shards(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from pipelines.annotate.choice import MissingWeights, choose
+    from pipelines.body.body_file import BodyFileError
     from pipelines.engine.atomic import DiskFull
     from pipelines.engine.executors import Infeasible
     from pipelines.job.intake import NoSources
@@ -93,7 +94,7 @@ def _shards(options: argparse.Namespace) -> int:
     except DiskFull as error:
         _tell(console, f"error: {error}", style="red")
         return 3
-    except (BadSettings, MissingWeights, Infeasible, Busy, NoSources, TooManyFailures) as error:
+    except (BadSettings, BodyFileError, MissingWeights, Infeasible, Busy, NoSources, TooManyFailures) as error:
         _tell(console, f"error: {error}", style="red")
         return 1
     summary.show(Console())

@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.body.body_file import FREE_BODY
+
 SHIPPED = Path(__file__).parent
 
 
@@ -26,7 +28,6 @@ class Weight:
 
 
 LITE_NETS = SHIPPED / "stages" / "blazepose" / "weights"
-FREE_BODY = SHIPPED / "body" / "data" / "smplx_anny.npz"
 MEDIAPIPE = "Apache-2.0 (Google MediaPipe)"
 INSIGHTFACE = "non-commercial research only (InsightFace)"
 

@@ -49,3 +49,12 @@ def test_a_licensed_body_is_found_and_named_with_its_licence(
     monkeypatch.setenv("VIVIDPOSE_WEIGHTS", str(tmp_path))
     assert main(["doctor"]) == 0
     assert "your SMPL-X file was found (SMPL-X licence, non-commercial" in capsys.readouterr().out
+
+
+def test_a_body_file_that_is_none_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    (tmp_path / "SMPLX_NEUTRAL.npz").write_bytes(b"no body")
+    monkeypatch.setenv("VIVIDPOSE_WEIGHTS", str(tmp_path))
+    assert main(["shards", str(tmp_path), "--out", str(tmp_path / "out"), "--executor", "inline"]) == 1
+    assert "SMPLX_NEUTRAL.npz" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -45,8 +46,8 @@ class BodyFileError(ValueError):
 def read_body_file(path: Path, trust_pickle: bool = False) -> tuple[dict[str, NDArray], str | None, str]:
     """The arrays of an SMPL-X npz that the project uses, checked; the licence text inside it, if any; its sha256.
 
-    Floats come as float32, indices as int64; `shapedirs` as (V, 3, 20): ten shape and ten expression columns, whether the
-    file has 20 columns or 400 (expression from column 300 on, as `smplx` reads them).
+    Floats come as float32, indices as int64; `shapedirs` as (V, 3, 20): ten shape and ten expression columns, whether
+    the file has 20 columns or 400 (expression from column 300 on, as `smplx` reads them).
 
     trust_pickle: unpickle arrays that the file stores as Python objects. Pickles can run any code: only for files whose
     origin is known. Raises FileNotFoundError or BodyFileError.
@@ -54,23 +55,23 @@ def read_body_file(path: Path, trust_pickle: bool = False) -> tuple[dict[str, ND
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
-            f"no body file at {path}. SMPLX_NEUTRAL.npz comes from https://smpl-x.is.tue.mpg.de (registration); without "
-            "a path the free body that ships with the project is used"
+            f"no body file at {path}. SMPLX_NEUTRAL.npz comes from https://smpl-x.is.tue.mpg.de (registration); "
+            "without a path the free body that ships with the project is used"
         )
+    if not zipfile.is_zipfile(path):
+        raise BodyFileError(f"{path} is not an npz (a zip of named arrays, as SMPLX_NEUTRAL.npz is) or is cut short")
     try:
         with np.load(path, allow_pickle=trust_pickle) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise BodyFileError(f"{path} is a single array, expected an npz of named arrays as SMPLX_NEUTRAL.npz is")
             missing = [key for key in _SHAPES if key not in file.files]
             if missing:
                 raise BodyFileError(
-                    f"{path} lacks the arrays {', '.join(missing)}; expected an SMPL-X model file (npz), not SMPL, SMPL-H "
-                    "or a parameter file"
+                    f"{path} lacks the arrays {', '.join(missing)}; expected an SMPL-X model file (npz), not SMPL, "
+                    "SMPL-H or a file of poses"
                 )
             raw = {key: _array(file, key, path) for key in _SHAPES}
             licence = str(_array(file, _LICENCE_KEY, path)) if _LICENCE_KEY in file.files else None
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
-        raise BodyFileError(f"{path} cannot be read as an npz ({error}): damaged or cut short; fetch it again") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        raise BodyFileError(f"{path} cannot be read ({error}): it is damaged; fetch it again") from error
     arrays = _checked(raw, path)
     return arrays, licence, hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -82,8 +83,8 @@ def _array(file: Mapping[str, NDArray], key: str, path: Path) -> NDArray:
         if "allow_pickle" not in str(error) and "Object arrays" not in str(error):
             raise BodyFileError(f"{path}: {key} is damaged ({error}); fetch the file again") from error
         raise BodyFileError(
-            f"{path}: {key} is stored as a pickled Python object, which can run any code when opened. If the file comes "
-            "from its publisher, load it with trust_pickle=True"
+            f"{path}: {key} is stored as a pickled Python object, which can run any code when opened. If the file "
+            "comes from its publisher, load it with trust_pickle=True"
         ) from error
 
 

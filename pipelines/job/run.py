@@ -15,6 +15,7 @@ import yaml
 
 from pipelines.annotate.choice import choose
 from pipelines.annotate.perceive import weight_digest
+from pipelines.body.body_file import FREE_BODY, read_body_file
 from pipelines.engine.atomic import DiskFull, remove_unfinished, write_whole
 from pipelines.engine.executors import EXECUTORS, MESSAGE, STOP, Pool, Row, Worker
 from pipelines.engine.ledger import Ledger, Record, Unit, new_run_id
@@ -70,6 +71,7 @@ def run_shards(src: str, out: Path, settings: ShardsSettings, *, retry_quarantin
     """Turn the videos of `src` into shards under `out`. Returns what happened; raises `DiskFull`, `Busy`, ..."""
     _check_pools(settings)
     choices = tuple(choose(settings.profile))
+    check_body(choices[-1].files[0])
     out = out.absolute()
     with only_run(out / "work"):
         checksums = {str(path): weight_digest(path) for choice in choices for path in choice.files}
@@ -105,6 +107,12 @@ def run_shards(src: str, out: Path, settings: ShardsSettings, *, retry_quarantin
             notes=[(sources[sha].name, note) for sha, record in ingested.items() for note in record.outcome.notes],
             failures=job.failures,
         )
+
+
+def check_body(path: Path) -> None:
+    """Read the body file once, before any work is spent on a wrong one. Raises BodyFileError."""
+    if path != FREE_BODY:
+        read_body_file(path)
 
 
 def _check_pools(settings: ShardsSettings) -> None:
