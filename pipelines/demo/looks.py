@@ -30,7 +30,7 @@ _NECK, _SCALP, _HEAD = _parts("neck"), _parts("head", "neck"), _parts("head", "j
 SKIN, TOP, TROUSERS, SHOES = range(4)
 
 # The painted face covers these bounds of the rest pose, in metres, at so many pixels a metre.
-FACE_LEFT, FACE_TOP, FACE_SIZE, FACE_SCALE = -0.1, 0.42, 0.26, 4000.0
+FACE_LEFT, FACE_TOP, FACE_SIZE, FACE_SCALE = -0.1, 0.42, 0.26, 2000.0
 # Where the body file's 51 face landmarks have what.
 BROWS = (slice(0, 5), slice(5, 10))
 EYES = (slice(19, 25), slice(25, 31))
@@ -180,7 +180,8 @@ def paint_face(body: Body, look: Look) -> NDArray[np.uint8]:
     for eye in EYES:
         lid = blank()
         cv2.fillPoly(lid, [pixels(marks[eye] + (0, -2 * millimetre))], 255)
-        blend(np.asarray(cv2.dilate(lid, np.ones((9, 9), np.uint8), iterations=4), np.uint8), skin * 0.72, 2 * millimetre, 0.55)
+        around = np.asarray(cv2.dilate(lid, np.ones((9, 9), np.uint8), iterations=2), np.uint8)
+        blend(around, skin * 0.72, 2 * millimetre, 0.55)
         lashes = blank()
         cv2.polylines(lashes, [pixels(marks[eye])], True, 255, int(1.6 * millimetre))
         cv2.polylines(lashes, [pixels(marks[eye][:4])], False, 255, int(2.6 * millimetre))

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -66,27 +67,31 @@ FILMS = (
 )
 
 
-def make_demo_videos(folder: Path | str, seed: int = 0, body: Body | None = None) -> list[Path]:
+def make_demo_videos(
+    folder: Path | str, seed: int = 0, body: Body | None = None, films: Sequence[Film] = FILMS
+) -> list[Path]:
     """Render the demo videos into `folder` and return their paths, `sources.csv` (their provenance) beside them.
 
     The same seed and body give the same bytes, so videos that are there already are kept. body: the free body by
-    default. The folder is made if needed; other files in it are left alone. Takes half a minute or so on one core.
+    default. films: what to render. The folder is made if needed; other files in it are left alone. All of them take
+    half a minute or so on one core.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     body = body or load_body(None)
-    recipe = json.dumps({"version": VERSION, "seed": seed, "body": body.hash}, sort_keys=True) + "\n"
-    paths = [folder / f"{film.name}.mp4" for film in FILMS]
+    lengths = {film.name: [shot.seconds for shot in film.shots] for film in films}
+    recipe = json.dumps({"version": VERSION, "seed": seed, "body": body.hash, "films": lengths}, sort_keys=True) + "\n"
+    paths = [folder / f"{film.name}.mp4" for film in films]
     marker = folder / MARKER
     if marker.is_file() and marker.read_text() == recipe and all(path.is_file() for path in paths):
         return paths
     marker.unlink(missing_ok=True)
-    for film, path in zip(FILMS, paths):
+    for film, path in zip(films, paths):
         _write(body, film, path, seed)
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for film, path in zip(FILMS, paths):
+    for film, path in zip(films, paths):
         writer.writerow((path.name, "", UPLOADER, film.title, LICENCE, DATE))
     _replace(folder / "sources.csv", table.getvalue())
     _replace(marker, recipe)
