@@ -41,6 +41,7 @@ def rest_bodies(source: Source) -> Posed:
     owner = tree.joint_of_bone(bones)
     weights = np.zeros((len(source.weights), 55))
     np.add.at(weights.T, owner, source.weights.T)
+    _give_eyeballs_to_eyes(weights, source.eyes)
     weights = (weights + weights[pair][:, tree.mirror_joint()]) / 2
     ends = [bones.index(f"finger{k}-3.{side}") for side in "LR" for k in range(1, 6)]
     vertices, joints, tips = [], [], []
@@ -60,6 +61,15 @@ def rest_bodies(source: Source) -> Posed:
         weights=weights,
         pair=pair,
     )
+
+
+def _give_eyeballs_to_eyes(weights: Array, eyes: NDArray[np.int64]) -> None:
+    """Eyeballs turn as a whole, and nothing else with them: the lids belong to the head."""
+    joint = [tree.JOINT_NAMES.index(name) for name in ("left_eye", "right_eye")]
+    weights[:, tree.JOINT_NAMES.index("head")] += weights[:, joint].sum(axis=1)
+    weights[:, joint] = 0
+    for side in (0, 1):
+        weights[eyes == side + 1] = np.eye(55)[joint[side]]
 
 
 def smplx_arrays(source: Source, posed: Posed) -> tuple[dict[str, NDArray], NDArray[np.int64]]:
