@@ -57,7 +57,7 @@ class FitConfig:
     focal_scale: float = 1.2
     min_score: float = 0.3
     min_points: int = 4
-    iterations: int = 160
+    iterations: int = 120
     body_weight: float = 1.0
     head_weight: float = 0.4
     hip_weight: float = 0.4
@@ -67,13 +67,13 @@ class FitConfig:
     hand_weight: float = 0.25
     robust_scale: float = 5.0
     direction_sigma: float = 0.2
-    size_sigma: float = 0.03
-    pose_weight: float = 0.25
-    shape_weight: float = 0.1
+    size_sigma: float = 0.025
+    pose_weight: float = 0.12
+    shape_weight: float = 0.05
     expression_weight: float = 0.3
-    smooth_joints: float = 0.012
-    smooth_depth: float = 0.006
-    smooth_angles: float = 0.08
+    smooth_joints: float = 0.016
+    smooth_depth: float = 0.009
+    smooth_angles: float = 0.11
     refine_sigma: float = 0.15
     learning_rate: float = 0.02
 
@@ -111,7 +111,7 @@ def fit_sequence(
     Raises FitError (`no_points`, `nan_points`) where the points do not allow a fit, ValueError for wrong shapes.
     """
     config = config or FitConfig()
-    seen = _seen(keypoints, config)
+    seen = _seen(keypoints, size, config)
     valid = (seen[:, BODY].sum(1) >= config.min_points)
     if not valid.any():
         raise FitError("no_points", f"no frame of {len(keypoints)} shows {config.min_points} body points")
@@ -138,7 +138,7 @@ def fit_sequence(
     return FitResult(sequence, errors, scores)
 
 
-def _seen(keypoints: Keypoints, config: FitConfig) -> NDArray[np.bool_]:
+def _seen(keypoints: Keypoints, size: tuple[int, int], config: FitConfig) -> NDArray[np.bool_]:
     frames = len(keypoints.points)
     for name, array, shape in (
         ("points", keypoints.points, (frames, 133, 2)),
@@ -149,6 +149,10 @@ def _seen(keypoints: Keypoints, config: FitConfig) -> NDArray[np.bool_]:
         if array is not None and array.shape != shape:
             raise ValueError(f"key points: expected {name} of shape {shape}, got {array.shape}")
     seen = keypoints.scores >= config.min_score
+    # What lies outside the picture is an estimator's guess.
+    with np.errstate(invalid="ignore"):
+        outside = ((keypoints.points < 0) | (keypoints.points > np.array(size))).any(-1)
+    seen &= ~outside
     bad = seen & ~np.isfinite(keypoints.points).all(-1)
     if bad.any():
         frame, point = np.argwhere(bad)[0]
@@ -358,4 +362,4 @@ def _weights(scores: Floats, seen: NDArray[np.bool_], config: FitConfig) -> Floa
     kind[FACE] = config.face_weight
     kind[FACE.start : FACE.start + 17] = config.contour_weight
     kind[LEFT_HAND] = kind[RIGHT_HAND] = config.hand_weight
-    return np.where(seen, np.minimum(scores, 1) * kind, 0).astype(np.float32)
+    return np.where(seen, np.square(np.minimum(scores, 1)) * kind, 0).astype(np.float32)

@@ -33,6 +33,8 @@ def visible_world(world: NDArray[np.float32], seen: NDArray[np.bool_]) -> Array:
     kept[~np.asarray(seen.any(1))] = np.nan
     for coco, landmark in _LANDMARK.items():
         kept[~seen[:, coco], landmark] = np.nan
+    for knee, ankle in ((25, 27), (26, 28)):  # a leg cut by the picture's edge is guessed as if the person sat
+        kept[np.isnan(kept[:, ankle, 0]), knee] = np.nan
     return kept
 
 
