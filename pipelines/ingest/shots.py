@@ -5,7 +5,7 @@ Measured on six real videos of people, 160 x 160 thumbnails, 25 frames a second:
     detector                30 hard cuts    6 jump cuts    30 dissolves of 12 frames    false cuts in 851 frames
     ContentDetector 27           30              1                     2                          0
     AdaptiveDetector 3.0         30              5                     6                          0
-    AdaptiveDetector 2.0         30              6                    10                          0 (1 at half the rate)
+    AdaptiveDetector 2.0         30              6                    10                          0 (1 at 12 fps)
 
 A jump cut is one inside the same scene (the speciality of dance videos): its change is small, but large against its
 neighbours, which is what AdaptiveDetector measures. Not found: most dissolves and wipes, zooms between shots, and cuts

@@ -14,6 +14,9 @@ kB a frame / luma PSNR; frames a second of one core on the dancer:
     medium   crf 18    11.3 / 50.9    13.3 / 46.7    26.4 / 44.5    2.5 / 51.2     35
     with 3 B-frames     9.3 / 50.0    10.5 / 45.7    21.1 / 43.6    2.2 / 49.8     81
 
+Rendering maps (24 moving parts, 768x1366): 6.9 kB a frame for the shading at crf 18, with a mean error of one level
+inside the body, and 3.2 kB for the lossless labels.
+
 Every source here is already lossy, and 18 keeps its worst frame above 42 dB; slower presets buy half a decibel for two
 to four times the work, and B-frames save 10 to 20 % of bytes but make every seek decode across groups.
 """

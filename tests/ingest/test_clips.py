@@ -169,11 +169,12 @@ def test_a_real_dance_is_one_clip(shared_media: Path, tmp_path: Path) -> None:
 
 
 PEAK_MEMORY = """
-import resource, sys
+import sys
 from pathlib import Path
 from pipelines.ingest.clips import ingest
 result = ingest(sys.argv[1], sys.argv[2])
-print(result.frames, sum(c.frames for c in result.clips), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+status = Path("/proc/self/status").read_text()
+print(result.frames, sum(c.frames for c in result.clips), int(status.partition("VmHWM:")[2].split()[0]) // 1024)
 """
 
 
@@ -198,10 +199,10 @@ def looped(source: Path, path: Path, seconds: float) -> Path:
 
 
 @pytest.mark.slow
-def test_ten_minutes_of_full_hd_fit_into_a_gigabyte(shared_media: Path, tmp_path: Path) -> None:
-    source = looped(shared_media / "musepose_dance.mp4", tmp_path / "long.mp4", 600)
+def test_full_hd_of_any_length_fits_into_half_a_gigabyte(shared_media: Path, tmp_path: Path) -> None:
+    source = looped(shared_media / "musepose_dance.mp4", tmp_path / "long.mp4", 120)
     command = [sys.executable, "-c", PEAK_MEMORY, str(source), str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     frames, written, megabytes = map(int, done.stdout.split())
-    assert frames == written == 14400
-    assert megabytes < 1000
+    assert frames == written == 2880
+    assert megabytes < 500

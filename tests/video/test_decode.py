@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -281,3 +282,21 @@ def test_hdr_is_brought_to_ordinary_range(tmp_path: Path) -> None:
     assert "hdr:hlg" in decoder.notes
     assert centre.max() - centre.min() <= 2
     assert 90 < centre.mean() < 190
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_a_damaged_file_ends_in_pictures_or_a_reason(faststart: Path, tmp_path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    data = bytearray(faststart.read_bytes())
+    for place in rng.integers(0, len(data) - 64, int(rng.choice([1, 5, 40]))).tolist():
+        kind = rng.integers(3)
+        if kind == 0:
+            data[place] ^= 1 << int(rng.integers(8))
+        elif kind == 1:
+            data[place : place + 64] = bytes(64)
+        else:
+            del data[place : place + int(rng.integers(1, 64))]
+    (tmp_path / "a.mp4").write_bytes(data)
+    with suppress(BadVideo):
+        decoder = Decoder(tmp_path / "a.mp4")
+        assert 0 < len(list(decoder)) <= 2 * decoder.info.packets
