@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from pipelines.annotate.choice import Choice
 from pipelines.engine.atomic import digest, whole_file, write_whole
 from pipelines.engine.ledger import Record, Unit
-from pipelines.job.plan import SourcePlan
+from pipelines.job.plan import Census, SourcePlan
 from pipelines.job.stages import Clip
 from pipelines.shard_format import SCHEMA_VERSION
 
@@ -68,30 +68,26 @@ def write_dataset(out: Path, shards: Mapping[str, Record], choices: Sequence[Cho
 
 
 def manifest_rows(
-    entries: Mapping[str, Entry],
-    sources: Sequence[SourcePlan],
-    ingested: Mapping[str, Record],
-    copies: Mapping[str, str],
-    shards: Mapping[str, Record],
+    entries: Mapping[str, Entry], census: Census, ingested: Mapping[str, Record], shards: Mapping[str, Record]
 ) -> list[dict[str, Any]]:
     """A row per clip, per span that made no clip, and per source that gave neither. Every source is in some row."""
     shard_of = {key: name for name, record in shards.items() for key in record.outcome.info["keys"]}
     rows = [_clip_row(entry, shard_of.get(key)) for key, entry in entries.items()]
-    for source in sources:
-        base = _source_columns(source)
-        record = ingested.get(source.sha256) if source.sha256 is not None else None
-        if source.path in copies:
-            message = f"same content as {copies[source.path]}"
-            rows.append({**base, "state": "dropped", "stage": "ingest", "reason": "duplicate", "message": message})
-        elif source.problem is not None:
-            rows.append({**base, "state": "quarantined", "stage": "ingest", **source.problem})
-        elif record is None:
-            rows.append({**base, "state": "failed", "stage": "ingest"})
+    for source in census.problems:
+        rows.append({**_source_columns(source), "state": "quarantined", "stage": "ingest", **(source.problem or {})})
+    for path, first in census.copies.items():
+        ended = {"reason": "duplicate", "message": f"same content as {first}"}
+        rows.append({"source_path": path, "state": "dropped", "stage": "ingest", **ended})
+    for sha256, source in census.unique.items():
+        base = {**_source_columns(source), "stage": "ingest"}
+        record = ingested.get(sha256)
+        if record is None:
+            rows.append({**base, "state": "failed"})
         elif record.status != "done":
-            ended = {"reason": record.outcome.reason, "message": record.outcome.message}
-            rows.append({**base, "state": record.status, "stage": "ingest", **ended})
+            ended = {"reason": record.outcome.reason or "", "message": record.outcome.message or ""}
+            rows.append({**base, "state": record.status, **ended})
         else:
-            rows += [{**base, "state": "dropped", "stage": "ingest", **span} for span in record.outcome.info["dropped"]]
+            rows += [{**base, "state": "dropped", **span} for span in record.outcome.info["dropped"]]
     return sorted(rows, key=lambda row: (row["source_path"], row.get("start_frame") or 0, row.get("key") or ""))
 
 

@@ -119,15 +119,37 @@ def _scatter(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def unique_sources(sources: Iterable[SourcePlan]) -> tuple[dict[str, SourcePlan], dict[str, str]]:
-    """(the first source of each content by sha256, the first path by the path of each further copy)."""
-    first: dict[str, SourcePlan] = {}
-    again: dict[str, str] = {}
-    for row in sources:
+@dataclass(frozen=True)
+class Census:
+    """The sources of a dataset as one run sees them.
+
+    unique: the source that stands for each content, by sha256. copies: further paths with the same content, and the
+    path that stands for it. problems: sources that cannot be read.
+    """
+
+    unique: dict[str, SourcePlan]
+    copies: dict[str, str]
+    problems: list[SourcePlan]
+
+    def __len__(self) -> int:
+        return len(self.unique) + len(self.copies) + len(self.problems)
+
+
+def take_census(planned: Iterable[SourcePlan], found: Iterable[SourcePlan]) -> Census:
+    """planned: every source ever planned; found: those behind SRC now.
+
+    What is found now comes first, so that a folder that was moved keeps its clips and brings its new provenance.
+    Sources of earlier runs stay, unless their content was found at another place.
+    """
+    here = {row.path for row in found}
+    rows = list(planned)
+    unique: dict[str, SourcePlan] = {}
+    copies: dict[str, str] = {}
+    for row in [row for row in rows if row.path in here] + [row for row in rows if row.path not in here]:
         if row.sha256 is None:
             continue
-        if row.sha256 in first:
-            again[row.path] = first[row.sha256].path
-        else:
-            first[row.sha256] = row
-    return first, again
+        if row.sha256 not in unique:
+            unique[row.sha256] = row
+        elif row.path in here:
+            copies[row.path] = unique[row.sha256].path
+    return Census(unique, copies, [row for row in rows if row.sha256 is None and row.path in here])

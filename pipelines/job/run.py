@@ -21,7 +21,7 @@ from pipelines.engine.executors import EXECUTORS, MESSAGE, STOP, Pool, Row, Work
 from pipelines.engine.ledger import Ledger, Record, Unit, new_run_id
 from pipelines.job.dataset import Entry, manifest_rows, write_dataset, write_manifest
 from pipelines.job.intake import take_in
-from pipelines.job.plan import Plan, SourcePlan, unique_sources
+from pipelines.job.plan import Plan, SourcePlan, take_census
 from pipelines.job.progress import Progress
 from pipelines.job.samples import sample_bytes, sample_inputs
 from pipelines.job.settings import PoolSettings, ShardsSettings
@@ -82,8 +82,10 @@ def run_shards(src: str, out: Path, settings: ShardsSettings, *, retry_quarantin
             log.info("removed %d unfinished files and folders of earlier runs", removed)
         write_whole(out / "config.yaml", yaml.safe_dump(plain(settings), sort_keys=False).encode())
         with Progress() as progress:
-            plan.add_sources(take_in(src, out / "work", progress))
-            sources, copies = unique_sources(plan.sources())
+            found = take_in(src, out / "work", progress)
+            plan.add_sources(found)
+            census = take_census(plan.sources(), found)
+            sources = census.unique
             job = Job(context, progress)
             if retry_quarantined:
                 job.reopen_quarantined(sources)
@@ -95,12 +97,12 @@ def run_shards(src: str, out: Path, settings: ShardsSettings, *, retry_quarantin
             shards = job.shard_records(plan, entries)
         write_dataset(out, shards, choices)
         ingested = job.ingest_records(sources)
-        rows = manifest_rows(entries, plan.sources(), ingested, copies, shards)
+        rows = manifest_rows(entries, census, ingested, shards)
         write_manifest(out, rows)
         records = [*ingested.values(), *shards.values(), *(r for e in entries.values() for r in e.records.values())]
         return Summary(
             out=out,
-            sources=len(plan.sources()),
+            sources=len(census),
             rows=rows,
             shards=shards,
             speeds=speeds_of(records, context.run),

@@ -31,7 +31,8 @@ def shards(out: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def first_video(demo_clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("first")
-    shutil.copy(demo_clips / "wave.mp4", folder)
+    for name in ("wave.mp4", "sources.csv"):
+        shutil.copy(demo_clips / name, folder)
     return folder
 
 

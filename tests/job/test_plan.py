@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.job.plan import Plan, SourcePlan, group_by_size, unique_sources
+from pipelines.job.plan import Plan, SourcePlan, group_by_size, take_census
 
 
 def source(path: str, sha256: str | None = "a" * 64) -> SourcePlan:
@@ -49,8 +49,15 @@ def test_planning_twice_changes_nothing(tmp_path: Path):
 
 
 def test_files_with_the_same_content_are_one_source():
-    first, copies = unique_sources([source("b"), source("a"), source("c", None)])
-    assert (first, copies) == ({"a" * 64: source("b")}, {"a": "b"})
+    rows = [source("b"), source("a"), source("c", None)]
+    census = take_census(rows, rows)
+    assert (census.unique, census.copies) == ({"a" * 64: source("b")}, {"a": "b"})
+    assert census.problems == [source("c", None)]
+
+
+def test_a_moved_file_stands_for_its_content_at_its_new_place():
+    census = take_census([source("old/a"), source("new/a")], [source("new/a")])
+    assert (census.unique, census.copies) == ({"a" * 64: source("new/a")}, {})
 
 
 @given(sizes=st.lists(st.integers(1, 50), max_size=60), limit=st.integers(1, 100))
