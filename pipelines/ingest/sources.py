@@ -73,10 +73,10 @@ def find_sources(src: str | Path) -> list[Source]:
     text = os.fspath(src)
     if is_url(text):
         return _remote(text)
-    path = Path(text).expanduser()
-    if path.is_dir():
+    path = Path(os.path.expanduser(text))
+    if os.path.isdir(path):
         return _unique(_folder(path))
-    if path.is_file() and path.suffix.lower() in LIST_EXTENSIONS:
+    if os.path.isfile(path) and path.suffix.lower() in LIST_EXTENSIONS:
         return _unique(_listed(path))
     if os.path.lexists(path):
         return [_local(path, path.parent)]
@@ -145,9 +145,9 @@ def _listed(file: Path) -> Iterator[Source]:
         if is_url(entry):
             yield from _remote(entry)
         else:
-            path = Path(entry).expanduser()
+            path = Path(os.path.expanduser(entry))
             path = path if path.is_absolute() else file.parent / path
-            yield from _folder(path) if path.is_dir() else [_local(path, file.parent)]
+            yield from _folder(path) if os.path.isdir(path) else [_local(path, file.parent)]
 
 
 def _name(path: Path, root: Path) -> str:
@@ -180,6 +180,8 @@ def _local(path: Path, root: Path) -> Source:
         if os.path.islink(path):
             return _bad(path, root, "broken_link", f"{path}: points to {os.readlink(path)}, which does not exist")
         return _bad(path, root, "not_found", f"{path}: does not exist")
+    except ValueError:
+        return _bad(path, root, "bad_name", f"{os.fspath(path)!a}: no file can have this name")
     except OSError as error:
         return _bad(path, root, "unreadable", f"{path}: cannot be opened: {error.strerror}")
     return Source(os.path.abspath(path), _name(path, root), os.path.abspath(root))

@@ -34,7 +34,8 @@ def spans(result: IngestResult) -> list[tuple[int, int]]:
 
 
 def assert_covers(result: IngestResult) -> None:
-    ends = sorted([(s.start_frame, s.end_frame) for s in (*result.clips, *result.dropped)])
+    dropped = [(span.start_frame, span.end_frame) for span in result.dropped]
+    ends = sorted(spans(result) + dropped)
     assert ends[0][0] == 0
     assert ends[-1][1] == result.frames
     assert all(a[1] == b[0] for a, b in pairwise(ends))

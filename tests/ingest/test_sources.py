@@ -65,6 +65,14 @@ def test_a_list_is_relative_to_its_own_folder(tmp_path: Path, monkeypatch: pytes
     assert {Path(s.location).name: s.reason for s in found} == {"c.mp4": None, "a b.mp4": None, "gone.mp4": "not_found"}
 
 
+@pytest.mark.parametrize(
+    ("line", "reason"), [("x" * 5000, "unreadable"), ("a\0b.mp4", "bad_name"), ("~nobody-here/a.mp4", "not_found")]
+)
+def test_an_impossible_line_of_a_list_is_reported(tmp_path: Path, line: str, reason: str) -> None:
+    (tmp_path / "all.txt").write_text(line)
+    assert [source.reason for source in find_sources(tmp_path / "all.txt")] == [reason]
+
+
 def test_a_list_may_name_urls(tmp_path: Path) -> None:
     with fsspec.open("memory://listed/a.mp4", "wb") as file:
         file.write(b"x")

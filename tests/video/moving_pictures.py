@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 RED, GREEN, BLUE, YELLOW = (250, 10, 10), (10, 240, 20), (20, 20, 240), (240, 200, 20)
@@ -59,8 +61,8 @@ def write_video(
 ) -> Path:
     """Encode RGB pictures. stamps: presentation times in units of `clock`, by default the frame numbers."""
     with av.open(str(path), "w", format=container, options=container_options or {}) as output:
-        stream = output.add_stream(codec, rate=rate)
-        stream.pix_fmt, stream.options = pix_fmt, options or {}
+        stream = cast(VideoStream, output.add_stream(codec, rate=rate))
+        stream.pix_fmt, stream.options = pix_fmt, dict(options or {})
         stream.codec_context.thread_count = 1
         if tagged:
             stream.codec_context.colorspace, stream.codec_context.color_range = int(matrix), int(colour_range)

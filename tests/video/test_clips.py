@@ -105,7 +105,8 @@ def test_every_sixteenth_frame_is_a_key_frame_even_at_cuts(tmp_path: Path) -> No
 
 def test_stamps_equal_frame_numbers(clip: Path) -> None:
     with av.open(str(clip)) as container:
-        times = [packet.pts * packet.time_base for packet in container.demux(video=0) if packet.size]
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+        times = [(packet.pts or 0) * Fraction(packet.time_base or 0) for packet in packets]
     assert times == [i * Fraction(1001, 30000) for i in range(45)]
 
 

@@ -4,6 +4,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def film(n: int = 30) -> list[NDArray[np.uint8]]:
     return [quarters(i) for i in range(n)]
 
 
-FORMATS = {
+FORMATS: dict[str, dict[str, Any]] = {
     "h264.mp4": {},
     "h264.mov": {"rate": Fraction(24000, 1001)},
     "h264.mkv": {"rate": Fraction(30000, 1001)},
@@ -63,7 +64,7 @@ FORMATS = {
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_frame_of_a_constant_rate_source_comes_once_in_order(name: str, tmp_path: Path) -> None:
-    decoder = Decoder(write_video(tmp_path / name, film(), **FORMATS[name]))  # type: ignore[arg-type]
+    decoder = Decoder(write_video(tmp_path / name, film(), **FORMATS[name]))
     pictures = list(decoder)
     assert [mark_position(rgb(p)) for p in pictures] == list(range(30))
     assert [p.index for p in pictures] == list(range(30))
@@ -174,7 +175,7 @@ def test_missing_stamps_continue_at_the_rate(tmp_path: Path) -> None:
 
 
 def test_interlaced_sources_are_noted(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "a.ts", film(5), **FORMATS["interlaced.ts"])  # type: ignore[arg-type]
+    path = write_video(tmp_path / "a.ts", film(5), **FORMATS["interlaced.ts"])
     decoder = Decoder(path)
     assert "interlaced" in decoder.notes
 
