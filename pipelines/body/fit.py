@@ -49,6 +49,7 @@ class FitConfig:
     focal_scale: the focal length is this times the image's longer side. 1.2 is a field of view of 45
         degrees along that side, between a phone's main camera (about 0.75 to 1) and a portrait lens (2 and more).
     min_score: points below it are unseen. min_points: visible body points that make a frame valid.
+    cut_leg_weight: factor for knees whose ankles are unseen; estimators put them into the picture, as if people sat.
     iterations: steps of the optimiser; the first half fits limbs coarsely, the second everything.
     direction_sigma: radians by which world landmarks may differ. size_sigma: relative error of their size.
     refine_sigma: radians; how strongly a given initial sequence holds its joints.
@@ -65,6 +66,7 @@ class FitConfig:
     face_weight: float = 0.04
     contour_weight: float = 0.015
     hand_weight: float = 0.25
+    cut_leg_weight: float = 0.1
     robust_scale: float = 5.0
     direction_sigma: float = 0.2
     size_sigma: float = 0.025
@@ -362,4 +364,6 @@ def _weights(scores: Floats, seen: NDArray[np.bool_], config: FitConfig) -> Floa
     kind[FACE] = config.face_weight
     kind[FACE.start : FACE.start + 17] = config.contour_weight
     kind[LEFT_HAND] = kind[RIGHT_HAND] = config.hand_weight
-    return np.where(seen, np.square(np.minimum(scores, 1)) * kind, 0).astype(np.float32)
+    weights = np.where(seen, np.square(np.minimum(scores, 1)) * kind, 0)
+    weights[:, [13, 14]] *= np.where(seen[:, [15, 16]], 1, config.cut_leg_weight)
+    return weights.astype(np.float32)
