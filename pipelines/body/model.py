@@ -44,7 +44,7 @@ class Body:
     """One SMPL-X file. `vertices` and `joints` pose a whole clip; `module` is the `smplx` model itself (torch).
 
     path, hash (sha256 of the file), licence: where the body comes from and what may be done with it.
-    arrays: the file's arrays under their SMPL-X names; `shapedirs` is (V, 3, 20), ten shape then ten expression columns.
+    arrays: the file's arrays under their SMPL-X names; `shapedirs` is (V, 3, 20): ten shape, ten expression columns.
     faces: int64 (F, 3), counter-clockwise from outside. parents: int64 (55,), -1 for the pelvis.
     """
 
@@ -81,13 +81,14 @@ class Body:
 
     @cached_property
     def module(self) -> smplx.SMPLX:
-        """The file as `smplx.create` makes it (10 betas, 10 expressions, full hand poses, flat hand mean, face contour).
+        """The file as `smplx.create` makes it: 10 betas, 10 expressions, full hand poses, flat hands, face contour.
 
         `smplx` opens files with pickle allowed; it is given a copy that holds only the checked plain arrays.
         """
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
             copy = Path(folder) / "SMPLX_NEUTRAL.npz"
-            np.savez(copy, **self.arrays)
+            with copy.open("wb") as out:
+                np.savez(out, allow_pickle=False, **self.arrays)
             model = smplx.create(
                 str(copy),
                 model_type="smplx",
@@ -100,7 +101,7 @@ class Body:
         return model.requires_grad_(False)
 
     def rest_joints(self, betas: Floats, expression: Floats | None = None) -> Floats:
-        """(55, 3) joints in the rest pose of a shape (10,), metres, before translation; with expression (10,) if given."""
+        """(55, 3) joints in the rest pose of a shape (10,), metres, before translation."""
         coefficients = self._coefficients(betas, expression)
         return (self._rest + self._rest_dirs @ coefficients).astype(np.float32)
 
@@ -116,7 +117,7 @@ class Body:
         return self._surface(sequence, frames, None)
 
     def joints(self, sequence: BodySequence, frames: slice | None = None) -> Floats:
-        """float32 (n, 144, 3) points in the order of `smplx`: 55 joints, 21 vertex joints, 51 face landmarks, 17 contour.
+        """float32 (n, 144, 3) in `smplx`'s order: 55 joints, 21 vertex joints, 51 face landmarks, 17 of the contour.
 
         Only the few surface points are posed. The contour is the frontal one (the first row of the file's table), which
         does not depend on how the camera looks at the person.
@@ -134,7 +135,7 @@ class Body:
         zero = np.zeros(SHAPE_COLUMNS, dtype=np.float32)
         both = np.concatenate([betas, zero if expression is None else expression]).astype(np.float32)
         if both.shape != (2 * SHAPE_COLUMNS,):
-            raise ValueError(f"expected {SHAPE_COLUMNS} betas and {SHAPE_COLUMNS} expressions, got {both.shape[0]} values")
+            raise ValueError(f"expected {SHAPE_COLUMNS} betas and {SHAPE_COLUMNS} expressions, got {both.size} values")
         return both
 
     @cached_property

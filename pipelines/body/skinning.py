@@ -1,10 +1,11 @@
-"""Linear blend skinning of many frames of one shape. Equal to `smplx` to float precision, several times faster on a CPU."""
+"""Linear blend skinning of many frames of one shape: equal to `smplx`, several times faster on a CPU."""
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from .compiled import compiled
 
 Floats = NDArray[np.float32]
 
@@ -26,8 +27,8 @@ def joint_transforms(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """World transforms from the rest pose.
 
-    rotations: (n, J, 3, 3) relative to the parent. rest: (n, J, 3) rest joints, metres. Returns the transforms of points
-    (n, J, 3, 4) and the posed joints (n, J, 3).
+    rotations: (n, J, 3, 3) relative to the parent. rest: (n, J, 3) rest joints, metres. Returns the transforms of
+    points (n, J, 3, 4) and the posed joints (n, J, 3).
     """
     n, count = rest.shape[:2]
     world = np.empty((n, count, 3, 3))
@@ -43,13 +44,19 @@ def joint_transforms(
     return np.concatenate([world, shift[..., None]], axis=-1), at
 
 
-@numba.njit(cache=True)
+@compiled
 def skin(
-    shaped: Floats, starts: NDArray[np.int64], joints: NDArray[np.int64], weights: Floats, transforms: Floats, out: Floats
+    shaped: Floats,
+    starts: NDArray[np.int64],
+    joints: NDArray[np.int64],
+    weights: Floats,
+    transforms: Floats,
+    out: Floats,
 ) -> None:
     """out[i, v] = sum of weights * transforms[i, joint] applied to shaped[i, v].
 
-    shaped: (n, V, 3). starts (V + 1,), joints, weights: the sparse rows of the skin weights. transforms: (n, J, 3, 4).
+    shaped, out: (n, V, 3). starts (V + 1,), joints, weights: the sparse rows of the skin weights. transforms:
+    (n, J, 3, 4).
     """
     for i in range(len(transforms)):
         for v in range(len(starts) - 1):

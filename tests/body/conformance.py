@@ -16,7 +16,7 @@ VERTICES, FACES, COLUMNS = 10475, 20908, 400
 def smplx_arrays(seed: int = 0) -> dict[str, NDArray]:
     """The arrays of SMPLX_NEUTRAL.npz (version 1.1) by name, type and size, object arrays included.
 
-    The joint tree and the rest joints are those of the free body, so that poses make sense; the skin is a cloud of small
+    The joint tree and the rest joints are those of the free body, so that poses make sense; the skin is a cloud of
     random triangles about the joints.
     """
     rng = np.random.default_rng(seed)

@@ -14,7 +14,6 @@ import torch
 from pipelines.body.model import FREE_BODY, Body, BodyFileError, load_body
 from pipelines.body.parts import PART_NAMES
 from pipelines.clip import BodySequence, Camera
-
 from tests.body.conformance import smplx_arrays, write_smplx_file
 
 

