@@ -1,6 +1,6 @@
 """The rasteriser beside pyrender, in one process on one core: frames a second, silhouettes, depth.
 
-    python benchmarks/raster.py [--frames 20] [--size 512x768]
+    python -m benchmarks.raster [--frames 20] [--size 512x768]
 
 Every frame is a new pose, as in a clip; both backends get the posed vertices. "drawing" is CPU time inside the backend,
 so that other work on the machine does not count. pyrender is shown as it comes, with four samples a pixel, and with

@@ -1,6 +1,6 @@
 """Skeleton maps a second on one core, beside the plain way of drawing the confidence variant (a whole large canvas).
 
-    python benchmarks/skeleton.py [--size 512x768]
+    python -m benchmarks.skeleton [--size 512x768]
 """
 
 from __future__ import annotations

@@ -7,12 +7,13 @@ crash when the first is deleted, so one is shared by the process.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from pipelines.body.raster import NEAR, Maps, Mesh
+from pipelines.body.raster import NEAR, Maps, Mesh, joined
 from pipelines.clip import Camera
 
 FAR = 1000.0
@@ -47,7 +48,7 @@ def _set_samples(pyrender: Any, samples: int) -> None:
 
 
 class PyrenderRasteriser:
-    """Draws one mesh at a time: `shaded`, `depth`, `alpha`. It knows no labels (1 everywhere) and no face index (0)."""
+    """Draws `shaded`, `depth` and `alpha`, all in one colour. It knows no labels (1 everywhere), no faces (0)."""
 
     def __init__(self, near: float = NEAR, multisample: bool = False) -> None:
         """multisample: pyrender's own four samples a pixel; without them it samples pixel centres, as "numba" does."""
@@ -55,9 +56,9 @@ class PyrenderRasteriser:
         self.pyrender = _pyrender()
         _set_samples(self.pyrender, 4 if multisample else 0)
 
-    def draw(self, mesh: Mesh, camera: Camera) -> Maps:
+    def draw(self, meshes: Mesh | Sequence[Mesh], camera: Camera) -> Maps:
         pyrender = self.pyrender
-        mesh = mesh.checked()
+        mesh = joined(meshes)
         width, height = camera.size
         renderer = _shared.get("renderer")
         if renderer is None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import os
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+
+import numpy as np
 
 from pipelines.body.model import Body, load_body
 from pipelines.demo.film import Actor, Film, Shot, film_frames
@@ -72,15 +76,16 @@ def make_demo_videos(
 ) -> list[Path]:
     """Render the demo videos into `folder` and return their paths, `sources.csv` (their provenance) beside them.
 
-    The same seed and body give the same bytes, so videos that are there already are kept. body: the free body by
-    default. films: what to render. The folder is made if needed; other files in it are left alone. All of them take
-    half a minute or so on one core.
+    The same seed and body give the same bytes, so videos that are there already are kept. seed: 0 casts the people as
+    they are written here; another one gives them other bodies and clothes. body: the free body by default. films: what
+    to render. The folder is made if needed; other files in it are left alone. All of them take half a minute or so on
+    one core.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     body = body or load_body(None)
-    lengths = {film.name: [shot.seconds for shot in film.shots] for film in films}
-    recipe = json.dumps({"version": VERSION, "seed": seed, "body": body.hash, "films": lengths}, sort_keys=True) + "\n"
+    script = hashlib.sha256(repr(tuple(films)).encode()).hexdigest()
+    recipe = json.dumps({"version": VERSION, "seed": seed, "body": body.hash, "films": script}, sort_keys=True) + "\n"
     paths = [folder / f"{film.name}.mp4" for film in films]
     marker = folder / MARKER
     if marker.is_file() and marker.read_text() == recipe and all(path.is_file() for path in paths):
@@ -98,12 +103,39 @@ def make_demo_videos(
     return paths
 
 
+def recast(film: Film, seed: int) -> Film:
+    """The film with other bodies and colours of clothes; the same one for seed 0."""
+    if seed == 0:
+        return film
+    rng = np.random.default_rng([seed, *film.name.encode()])
+
+    def other(actor: Actor) -> Actor:
+        def colour(rgb: tuple[int, int, int]) -> tuple[int, int, int]:
+            red, green, blue = np.clip(rng.permutation(rgb) * rng.uniform(0.75, 1.2), 0, 255).astype(int).tolist()
+            return red, green, blue
+
+        look = actor.look
+        other_look = replace(
+            look,
+            top=colour(look.top),
+            pattern=colour(look.pattern),
+            trousers=colour(look.trousers),
+            shoes=colour(look.shoes),
+        )
+        betas = np.asarray(actor.betas) + rng.normal(0, 0.5, len(actor.betas))
+        return Actor(tuple(np.clip(betas, -2, 2).tolist()), other_look)
+
+    return replace(
+        film, shots=tuple(replace(shot, actor=other(shot.actor) if shot.actor else None) for shot in film.shots)
+    )
+
+
 def _write(body: Body, film: Film, path: Path, seed: int) -> None:
     """Under another name first, so that a killed run leaves no half video."""
     with tempfile.TemporaryDirectory(prefix=".demo-", dir=path.parent) as room:
         unfinished = Path(room) / path.name
         with ClipWriter(unfinished, film.size, film.fps) as writer:
-            for frame in film_frames(body, film, seed):
+            for frame in film_frames(body, recast(film, seed), seed):
                 writer.write(frame)
         os.replace(unfinished, path)
 

@@ -96,11 +96,16 @@ def test_weak_perspective_keeps_pixels_in_the_plane_of_the_pelvis() -> None:
 
 
 def sequence(frames: int = 3) -> BodySequence:
-    zeros = np.zeros
     rng = np.random.default_rng(1)
+
+    def zeros(*shape: int) -> np.ndarray:
+        return np.zeros(shape, np.float32)
+
+    orient = rng.normal(size=(frames, 3)).astype(np.float32)
+    transl = (rng.normal(size=(frames, 3)) * 0.4 + [0, 0, 5]).astype(np.float32)
     return BodySequence(
-        zeros(10), zeros((frames, 10)), rng.normal(size=(frames, 3)), zeros((frames, 21, 3)), zeros((frames, 15, 3)),
-        zeros((frames, 15, 3)), zeros((frames, 3)), rng.normal(size=(frames, 3)) * 0.4 + [0, 0, 5],
+        zeros(10), zeros(frames, 10), orient, zeros(frames, 21, 3), zeros(frames, 15, 3), zeros(frames, 15, 3),
+        zeros(frames, 3), transl,
         Camera(700.0, (256.0, 384.0), (512, 768)), True, "hash", np.ones(frames, bool),
     )  # fmt: skip
 
@@ -121,8 +126,9 @@ def test_refocusing_keeps_every_pelvis_where_it_is_seen() -> None:
 
 
 def test_values_that_are_not_finite_are_named_by_frame() -> None:
+    cam_trans = np.array([[0, 0, 20], [0, np.nan, 20]])
     with pytest.raises(ValueError, match="transl: frame 1 is not finite"):
-        from_smplerx([[0, 0, 20], [0, np.nan, 20]], [[0, 0, 75, 100]] * 2, np.zeros((2, 3)), PELVIS, (512, 768))
+        from_smplerx(cam_trans, [[0, 0, 75, 100]] * 2, np.zeros((2, 3)), PELVIS, (512, 768))
 
 
 def test_a_body_behind_the_camera_is_refused() -> None:

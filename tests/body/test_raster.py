@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import ctypes.util
 import sys
+from typing import Literal
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.body.compiled import compiled
 from pipelines.body.raster import FLAT, Lighting, Maps, Mesh, Rasteriser, normals_to_rgb, rasterise
 from pipelines.clip import Camera
 
@@ -278,6 +281,22 @@ def test_a_missing_pyrender_says_what_to_install(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "pyrender", None)
     with pytest.raises(RuntimeError, match="pip install 'pyrender"):
         rasterise(sphere().vertices, sphere().faces, CAMERA, backend="pyrender")
+
+
+def test_without_a_place_for_a_cache_kernels_are_compiled_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    njit = numba.njit
+
+    def refuse(cache: bool = False, error_model: Literal["python", "numpy"] = "python") -> object:
+        if cache:
+            raise RuntimeError("cannot cache function 'double': no locator available")
+        return njit(error_model=error_model)
+
+    monkeypatch.setattr(numba, "njit", refuse)
+    double = compiled(lambda x: 2 * x)
+    assert double(21) == 42
+    assert "NUMBA_CACHE_DIR" in caplog.text
 
 
 @pytest.mark.skipif(ctypes.util.find_library("EGL") is None, reason="needs libegl1")

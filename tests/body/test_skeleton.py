@@ -120,9 +120,10 @@ def test_the_face_is_white_points() -> None:
 def test_each_part_can_be_left_out(part: str) -> None:
     points, scores = whole_person()
     full = draw_skeleton(points, scores, SIZE)
-    without = draw_skeleton(points, scores, SIZE, **{part: False})
-    others = {name: name == part for name in ("body", "hands", "face")}
-    alone = draw_skeleton(points, scores, SIZE, **others)
+    parts = ("body", "hands", "face")
+    rest = [name != part for name in parts]
+    without = draw_skeleton(points, scores, SIZE, body=rest[0], hands=rest[1], face=rest[2])
+    alone = draw_skeleton(points, scores, SIZE, body=not rest[0], hands=not rest[1], face=not rest[2])
     assert (full != without).any()
     assert alone.any()
     assert not without[alone.any(axis=-1) & ~full.any(axis=-1)].any()
@@ -147,8 +148,8 @@ def slow_confidence(points: np.ndarray, scores: np.ndarray, size: tuple[int, int
     body = np.stack([relative[i] for i in (0, 0, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)])
     seen = scores.astype(np.float64)[[0, 0, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3]]
     body[1], seen[1] = (relative[5] + relative[6]) / 2, float(scores[5] > 0.3 and scores[6] > 0.3)
-    limbs = ((1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13))
-    limbs += ((1, 0), (0, 14), (14, 16), (0, 15), (15, 17))
+    limbs: tuple = ((1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10))
+    limbs += ((1, 11), (11, 12), (12, 13), (1, 0), (0, 14), (14, 16), (0, 15), (15, 17))
     wheel = [*JOINTS.values()]
     wheel = [wheel[0], (255, 85, 0), *wheel[1:]]
     for (a, b), color in zip(limbs, wheel):
@@ -158,7 +159,7 @@ def slow_confidence(points: np.ndarray, scores: np.ndarray, size: tuple[int, int
         middle, half = (p + q) / 2, int(np.linalg.norm(p - q) / 2)
         angle = int(np.degrees(np.arctan2(*(p - q)[::-1])))
         outline = cv2.ellipse2Poly((int(middle[0]), int(middle[1])), (half, 4), angle, 0, 360, 1)
-        cv2.fillConvexPoly(canvas, outline, [int(c * (seen[a] * seen[b])) for c in color])
+        cv2.fillConvexPoly(canvas, np.array(outline), [int(c * (seen[a] * seen[b])) for c in color])
     canvas = (canvas * 0.6).astype(np.uint8)
     for joint, score, color in zip(body, seen, wheel):
         if score > 0.3:
@@ -167,8 +168,8 @@ def slow_confidence(points: np.ndarray, scores: np.ndarray, size: tuple[int, int
         for edge in range(20):
             a, b = start + (0 if edge % 4 == 0 else edge), start + edge + 1
             light = int(float(scores[a]) * float(scores[b]) * 255)
-            color = np.array(colorsys.hsv_to_rgb(edge / 20, 1, 1)) * light
-            cv2.line(canvas, pixel(relative[a]), pixel(relative[b]), color.tolist(), 2)
+            hue = np.array(colorsys.hsv_to_rgb(edge / 20, 1, 1)) * light
+            cv2.line(canvas, pixel(relative[a]), pixel(relative[b]), hue.tolist(), 2)
         for i in range(start, start + 21):
             cv2.circle(canvas, pixel(relative[i]), 4, (0, 0, int(scores[i] * 255)), -1)
     for i in range(23, 91):

@@ -110,6 +110,15 @@ def test_frames_are_the_same_every_time_and_differ_from_each_other(body: Body) -
     assert first[0].shape == (144, 96, 3)
 
 
+def test_another_seed_casts_other_people_in_the_same_film() -> None:
+    film = FILMS[0]
+    assert videos.recast(film, 0) == film
+    other = videos.recast(film, 7)
+    assert other == videos.recast(film, 7)
+    assert other.shots[0].actor != film.shots[0].actor
+    assert replace(other.shots[0], actor=None) == replace(film.shots[0], actor=None)
+
+
 def test_a_person_stands_out_from_the_room(body: Body) -> None:
     film = small_films()[0]
     empty = replace(film, shots=tuple(replace(shot, actor=None, motion=None) for shot in film.shots))
@@ -118,9 +127,8 @@ def test_a_person_stands_out_from_the_room(body: Body) -> None:
     assert 0.1 < changed.mean() < 0.6
 
 
-def test_videos_come_with_their_provenance(tmp_path: Path, body: Body, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(videos, "FILMS", small_films())
-    paths = make_demo_videos(tmp_path / "demo", body=body)
+def test_videos_come_with_their_provenance(tmp_path: Path, body: Body) -> None:
+    paths = make_demo_videos(tmp_path / "demo", body=body, films=small_films())
     rows = list(csv.DictReader((tmp_path / "demo" / "sources.csv").open()))
     assert [row["file"] for row in rows] == [path.name for path in paths]
     assert {row["licence"] for row in rows} == {"CC0-1.0"}
@@ -132,18 +140,16 @@ def test_videos_come_with_their_provenance(tmp_path: Path, body: Body, monkeypat
             assert sum(1 for _ in container.decode(video=0)) == 3 * len(film.shots)
 
 
-def test_videos_that_are_there_are_kept_and_the_same_bytes_come_again(
-    tmp_path: Path, body: Body, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(videos, "FILMS", small_films()[:1])
-    (path,) = make_demo_videos(tmp_path, body=body)
+def test_videos_that_are_there_are_kept_and_the_same_bytes_come_again(tmp_path: Path, body: Body) -> None:
+    films = small_films()[:1]
+    (path,) = make_demo_videos(tmp_path, body=body, films=films)
     written, when = path.read_bytes(), path.stat().st_mtime_ns
-    make_demo_videos(tmp_path, body=body)
+    make_demo_videos(tmp_path, body=body, films=films)
     assert path.stat().st_mtime_ns == when
     path.unlink()
-    make_demo_videos(tmp_path, body=body)
+    make_demo_videos(tmp_path, body=body, films=films)
     assert path.read_bytes() == written
-    make_demo_videos(tmp_path, seed=1, body=body)
+    make_demo_videos(tmp_path, seed=1, body=body, films=films)
     assert path.read_bytes() != written
 
 
