@@ -49,7 +49,7 @@ def height(body: Body, sequence: BodySequence) -> float:
 def recovery(body: Body, frames: int) -> Table:
     truth = dance(body, frames, BETAS)
     table = Table(title=f"A known body, {frames} frames of {SIZE[0]}x{SIZE[1]}: errors in millimetres")
-    for column in ("noise", "world", "joints", "root-aligned", "fingers", "height", "re-projection", "frames per CPU s"):
+    for column in ("noise", "world", "joints", "root-aligned", "fingers", "height", "re-projection", "frames/s (CPU)"):
         table.add_column(column, justify="right")
     for world in (True, False):
         for noise in (0.0, 3.0):
@@ -67,7 +67,7 @@ def recovery(body: Body, frames: int) -> Table:
 
 def real(body: Body, files: list[Path]) -> Table:
     table = Table(title="Real clips: median re-projection error over the height of the person's box")
-    for column in ("clip", "frames", "body", "face", "hands", "visible", "height", "frames per CPU s"):
+    for column in ("clip", "frames", "body", "face", "hands", "visible", "height", "frames/s (CPU)"):
         table.add_column(column, justify="right")
     for file in files:
         with np.load(file, allow_pickle=False) as arrays:

@@ -24,6 +24,8 @@ from pipelines.clip import BodySequence, Floats
 JOINTS = 55
 SHAPE_COLUMNS = 10
 EXPRESSION_COLUMNS = 10
+# A joint with a smaller share in a surface point does not move it.
+_NO_MASS = 1e-6
 # Metres per unit of pose feature; a blend shape that never reaches it moves nothing.
 _NO_CORRECTIVE = 1e-6
 
@@ -83,23 +85,25 @@ class Kinematics:
     """What forward kinematics needs of a body file; every map from shape and expression is linear and precomputed.
 
     rest: (55, 3) joints of the mean shape; rest_betas (55, 3, 10) and rest_expression (55, 3, 10) per coefficient.
-    surface, surface_betas, surface_expression: the same for the S vertices in use. weights: (S, 55), rows sum to 1.
-    features: (P,) the entries of smplx's pose feature that move these vertices; correctives: (P, S * 3) by how much.
-    barycentric: (89, S), rows sum to 1: the surface points (21 vertices, 51 landmarks, 17 contour points of a frontal
-        face) as sums of the vertices. hands_mean: (2, 15, 3), the file's mean left and right hand, axis-angle.
+    A surface point is a sum over the vertices of its triangle and the joints that move them. Summed over the vertices
+    first, K (point, joint) pairs are left: pair_point (K,), pair_joint (K,), mass (K, 1), the share of the joint in
+    the point, and offsets (K, 3), offsets_betas, offsets_expression (K, 3, 10), the rest pose's point times that share.
+    features: (P,) the entries of smplx's pose feature that move these points; correctives: (P, K * 3) by how much.
+    hands_mean: (2, 15, 3), the file's mean left and right hand, axis-angle.
     """
 
     parents: tuple[int, ...]
     rest: Tensor
     rest_betas: Tensor
     rest_expression: Tensor
-    surface: Tensor
-    surface_betas: Tensor
-    surface_expression: Tensor
-    weights: Tensor
+    pair_point: Tensor
+    pair_joint: Tensor
+    mass: Tensor
+    offsets: Tensor
+    offsets_betas: Tensor
+    offsets_expression: Tensor
     features: Tensor
     correctives: Tensor
-    barycentric: Tensor
     hands_mean: Tensor
 
     @classmethod
@@ -121,9 +125,12 @@ class Kinematics:
         used, position = np.unique(corners, return_inverse=True)
         barycentric = np.zeros((len(corners), len(used)))
         np.add.at(barycentric, (np.arange(len(corners))[:, None], position.reshape(corners.shape)), coordinates)
+        weights = np.asarray(file["weights"], np.float64)[used]
+        points, joints = np.nonzero(barycentric @ weights > _NO_MASS)
+        shares = barycentric[points] * weights[:, joints].T  # (K, vertices)
 
-        posedirs = np.asarray(file["posedirs"])[used].reshape(len(used) * 3, -1).T
-        features = np.flatnonzero(np.abs(posedirs).max(1) > _NO_CORRECTIVE)
+        posedirs = np.asarray(file["posedirs"], np.float64)[used]
+        features = np.flatnonzero(np.abs(posedirs).max((0, 1)) > _NO_CORRECTIVE)
         hands = np.stack([np.asarray(file[f"hands_mean{side}"], np.float64).reshape(15, 3) for side in "lr"])
 
         def tensor(array: NDArray) -> Tensor:
@@ -134,13 +141,14 @@ class Kinematics:
             rest=tensor(regressor @ template),
             rest_betas=tensor(np.einsum("jv,vkb->jkb", regressor, betas)),
             rest_expression=tensor(np.einsum("jv,vkb->jkb", regressor, expression)),
-            surface=tensor(template[used]),
-            surface_betas=tensor(betas[used]),
-            surface_expression=tensor(expression[used]),
-            weights=tensor(np.asarray(file["weights"], np.float64)[used]),
+            pair_point=torch.as_tensor(points),
+            pair_joint=torch.as_tensor(joints),
+            mass=tensor(shares.sum(1, keepdims=True)),
+            offsets=tensor(shares @ template[used]),
+            offsets_betas=tensor(np.einsum("kv,vdb->kdb", shares, betas[used])),
+            offsets_expression=tensor(np.einsum("kv,vdb->kdb", shares, expression[used])),
             features=torch.as_tensor(features),
-            correctives=tensor(posedirs[features]),
-            barycentric=tensor(barycentric),
+            correctives=tensor(np.einsum("kv,vdp->pkd", shares, posedirs[..., features]).reshape(len(features), -1)),
             hands_mean=tensor(hands),
         )
 
@@ -163,17 +171,16 @@ class Kinematics:
         rest = rest.expand(frames, -1, -1)
         turned, joints = self._chain(rotations, rest, root)
 
-        surface = self.surface + self.surface_betas @ betas
+        offsets = self.offsets + self.offsets_betas @ betas
         if expression is not None:
-            surface = surface + torch.einsum("skb,tb->tsk", self.surface_expression, expression)
+            offsets = offsets + torch.einsum("kdb,tb->tkd", self.offsets_expression, expression)
         if len(self.features):
             feature = (rotations[:, 1:] - torch.eye(3, dtype=rotations.dtype)).flatten(1)
-            surface = surface + (feature.index_select(1, self.features) @ self.correctives).unflatten(-1, (-1, 3))
-        shift = joints - _turn(turned, rest)
-        blended = torch.matmul(self.weights, torch.cat([turned.flatten(2), shift], -1))
-        surface = surface.expand(frames, -1, -1)
-        skinned = _turn(blended[..., :9].unflatten(-1, (3, 3)), surface) + blended[..., 9:]
-        return Posed(torch.cat([joints, torch.matmul(self.barycentric, skinned)], 1), turned)
+            offsets = offsets + (feature.index_select(1, self.features) @ self.correctives).unflatten(-1, (-1, 3))
+        shift = (joints - _turn(turned, rest)).index_select(1, self.pair_joint)
+        moved = _turn(turned.index_select(1, self.pair_joint), offsets) + self.mass * shift
+        surface = moved.new_zeros(frames, POINTS - JOINTS, 3).index_add(1, self.pair_point, moved)
+        return Posed(torch.cat([joints, surface], 1), turned)
 
     def _chain(self, rotations: Tensor, rest: Tensor, root: Tensor) -> tuple[Tensor, Tensor]:
         """World rotations (T, 55, 3, 3) and joints (T, 55, 3), one level of the tree at a time."""
