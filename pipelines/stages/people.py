@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
 from pipelines.clip import Floats, Frames, People
-from pipelines.stages.blazepose import pose as pose_net
 from pipelines.stages.blazepose.chunks import FrameChunks, each_frame
-from pipelines.stages.blazepose.nets import CPU, Net
-from pipelines.stages.blazepose.roi import Picture, Roi
-from pipelines.stages.blazepose.ssd import POSE_STRIDES, Detector
-from pipelines.stages.people_tracks import Sighting, Track, boxes_of, follow, merge_same_person
+from pipelines.stages.people_blazepose import BlazePoseLook
+from pipelines.stages.people_tracks import Sighting, Track, boxes_of, follow
 from pipelines.stages.scene_change import ChangeMeter
 
 # Bump when the output changes.
@@ -25,9 +23,8 @@ class PeopleConfig:
     """What is measured, and the thresholds of the decision.
 
     samples_per_second: how often people are looked for; between two looks the main person's box is interpolated.
-    detection: 0..1, least score of the detector. presence: 0..1, least score of the landmark net, which verifies every
-        detection. tile_detection, tile_presence: the same for what is only found on a tile of the frame, where false
-        alarms are more common.
+    detection, presence, tile_detection, tile_presence: least scores of BlazePose's two nets (see `BlazePoseLook`);
+        without meaning for another look.
     longest_gap: seconds that the main person may go unseen and still be the same track.
     minimum_present: least share of looks in which the main person is seen.
     minimum_alone: least share of those looks without a rival. A rival is another person whose box has more than
@@ -55,12 +52,37 @@ class PeopleConfig:
             raise ValueError(f"samples_per_second: expected a positive number, got {self.samples_per_second}")
 
 
+class Look(Protocol):
+    """A detector of people: all people of each frame (H, W, 3), each once, best first.
+
+    batch: how many frames it is best shown together.
+    """
+
+    batch: int
+
+    def __call__(self, frames: Sequence[Frames]) -> list[list[Sighting]]: ...
+
+
 @dataclass
 class _Looks:
-    """What was seen of a clip so far."""
+    """What was seen of a clip so far, and the frames that wait until there are enough of them for a look."""
 
+    look: Look
     frames: list[int] = field(default_factory=list)
     sightings: list[list[Sighting]] = field(default_factory=list)
+    waiting: list[Frames] = field(default_factory=list)
+
+    def add(self, index: int, frame: Frames) -> None:
+        self.frames.append(index)
+        # A view would keep its whole chunk in memory.
+        self.waiting.append(frame if self.look.batch == 1 else frame.copy())
+        if len(self.waiting) >= self.look.batch:
+            self.finish()
+
+    def finish(self) -> None:
+        if self.waiting:
+            self.sightings += self.look(self.waiting)
+            self.waiting = []
 
 
 def reason_to_drop(scores: dict[str, float], config: PeopleConfig) -> str | None:
@@ -87,19 +109,19 @@ def reason_to_drop(scores: dict[str, float], config: PeopleConfig) -> str | None
 
 
 class PeopleFilter:
-    """Finds and follows people with BlazePose's detector and landmark net.
+    """Finds people with a detector, follows them, and decides.
 
-    People are looked for on the whole frame and on overlapping squares of the frame's shorter side, because the
-    detector sees 224 pixels of whatever it is given. Each find is verified by the landmark net, whose points also give
-    the box. Who is the main person: the track that covers the largest area over time. One who is away for longer than
+    Who is the main person: the track that covers the largest area over time. One who is away for longer than
     `longest_gap` and returns is another track: nothing here knows faces or clothes.
+
+    look: the detector; BlazePose's nets, which are shipped, when none is given.
     """
 
-    def __init__(self, config: PeopleConfig = PeopleConfig(), providers: Sequence[str] = CPU) -> None:
+    def __init__(self, config: PeopleConfig = PeopleConfig(), look: Look | None = None) -> None:
         self.config = config
-        minimum = min(config.detection, config.tile_detection)
-        self.detect = Detector(Net("pose_detection", providers), POSE_STRIDES, minimum)
-        self.verify = pose_net.PoseLandmarks(providers)
+        self.look: Look = look or BlazePoseLook(
+            config.detection, config.presence, config.tile_detection, config.tile_presence
+        )
 
     def __call__(self, frames: FrameChunks, fps: float) -> People:
         """frames: uint8 (T, H, W, 3) RGB, or an iterable of chunks (n, H, W, 3) in order, read once. fps: a second.
@@ -117,40 +139,21 @@ class PeopleFilter:
         if not fps > 0:
             raise ValueError(f"fps: expected a positive number, got {fps}")
         every = max(1, round(fps / self.config.samples_per_second))
-        looks, meter = _Looks(), ChangeMeter()
+        looks, meter = _Looks(self.look), ChangeMeter()
         index, last, size = -1, None, (0, 0)
         for index, frame in enumerate(each_frame(frames)):
             meter.add(frame)
             size = (frame.shape[1], frame.shape[0])
             last = frame
             if index % every == 0:
-                looks.frames.append(index)
-                looks.sightings.append(self.look(frame))
+                looks.add(index, frame)
         if last is None:
             raise ValueError("no frames")
         if looks.frames[-1] != index:
-            looks.frames.append(index)
-            looks.sightings.append(self.look(last))
+            looks.add(index, last)
+        looks.finish()
         gap = max(every, round(fps * self.config.longest_gap))
         return self._decide(looks, index + 1, size, gap, meter.cut())
-
-    def look(self, frame: Frames) -> list[Sighting]:
-        """All people of one frame (H, W, 3), each once, best first."""
-        picture = Picture(frame)
-        width, height = picture.width, picture.height
-        found: list[Sighting] = []
-        whole = Roi(width / 2, height / 2, float(max(width, height)))
-        for number, roi in enumerate([whole, *tiles(width, height)]):
-            least = self.config.detection if number == 0 else self.config.tile_detection
-            present = self.config.presence if number == 0 else self.config.tile_presence
-            for detection in self.detect(picture, roi):
-                crop = pose_net.roi_of_detection(detection)
-                if detection.score < least or not crop.usable() or _known(crop, found):
-                    continue
-                pose = self.verify(picture, crop)
-                if pose.presence >= present:
-                    found.append(Sighting(person_box(pose, width, height), detection.score, crop))
-        return merge_same_person(found)
 
     def _decide(self, looks: _Looks, count: int, size: tuple[int, int], gap: int, cut: float) -> People:
         tracks = follow(looks.frames, looks.sightings, gap)
@@ -170,37 +173,6 @@ class PeopleFilter:
         scores["height"] = float(np.median(sides[:, 1])) / size[1]
         scores["side"] = float(np.median(sides.max(axis=1)))
         return People(boxes_of(main, count), reason_to_drop(scores, self.config), scores)
-
-
-def tiles(width: int, height: int) -> list[Roi]:
-    """Squares of the shorter side that cover the frame with at least a quarter of overlap.
-
-    None where they would show little more than the whole frame does: it is nearly square, or tiny.
-    """
-    side, long = float(min(width, height)), max(width, height)
-    if long < 1.2 * side or side < 64:
-        return []
-    count = max(2, int(np.ceil((long - 0.25 * side) / (0.75 * side))))
-    places = np.linspace(side / 2, long - side / 2, count)
-    return [Roi(float(at), side / 2, side) if width > height else Roi(side / 2, float(at), side) for at in places]
-
-
-def person_box(pose: pose_net.Pose, width: int, height: int) -> Floats:
-    """The box (4,) of a person: bounds of the visible points, a margin for hair, hands and toes, cut to the frame."""
-    x0, y0, x1, y1 = pose.box()
-    margin = 0.06 * max(x1 - x0, y1 - y0)
-    box = np.array([x0 - margin, y0 - 1.5 * margin, x1 + margin, y1 + margin], np.float32)
-    limit = np.array([width, height, width, height], np.float32)
-    return np.clip(box, 0, limit)
-
-
-def _known(crop: Roi, found: list[Sighting]) -> bool:
-    """Whether a verified person already has this circle: tiles overlap, and verifying is the dear part."""
-    return any(
-        np.hypot(crop.x - other.roi.x, crop.y - other.roi.y) < 0.15 * max(crop.size, other.roi.size)
-        and 0.67 < crop.size / other.roi.size < 1.5
-        for other in found
-    )
 
 
 def largest_others(main: Track, looks: _Looks) -> Floats:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipelines.clip import Floats
-from pipelines.stages.blazepose.roi import Roi
 from pipelines.stages.blazepose.ssd import overlap
 
 # Two boxes in one frame are one person when they share this much of the smaller one.
@@ -17,11 +16,10 @@ SAME = 0.6
 
 @dataclass(frozen=True)
 class Sighting:
-    """A verified person in one frame. box: float32 (4,), pixels. score: 0..1 of the detector. roi: the body's crop."""
+    """A person in one frame. box: float32 (4,), x0 y0 x1 y1 pixels. score: 0..1 of the detector."""
 
     box: Floats
     score: float
-    roi: Roi
 
     def area(self) -> float:
         return float(np.prod(np.maximum(self.box[2:] - self.box[:2], 0)))

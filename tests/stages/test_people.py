@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.stages.people import PeopleConfig, PeopleFilter, reason_to_drop, tiles
+from pipelines.stages.people import PeopleConfig, PeopleFilter, reason_to_drop
+from pipelines.stages.people_blazepose import tiles
 from pipelines.stages.scene_change import ChangeMeter
 from tests.stages.clips import clip_chunks, read_clip
 from tests.stages.drawn_person import add_person, drawn_person
