@@ -54,7 +54,7 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 
 bench-pipelines: $(VENV)/.dev
-	$(BIN)/python benchmarks/pipelines.py $(ARGS)
+	$(BIN)/python -m benchmarks.engine $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

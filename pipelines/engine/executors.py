@@ -15,15 +15,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from pipelines.engine.atomic import DiskFull
+from pipelines.engine.threads import THREAD_ENVIRONMENT, one_thread
 
 log = logging.getLogger(__name__)
 Row = dict[str, Any]
 # Row keys that the executors set; a row that has STOP passes through the remaining pools untouched.
 STOP, MESSAGE = "stop", "message"
-
-# Numerical libraries must not start a thread per core in every actor: the actors are the parallelism, and one thread
-# per operator is what makes results independent of the machine.
-THREAD_ENVIRONMENT = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 class Worker(Protocol):
@@ -113,7 +110,7 @@ def _actor_class(pool: Pool) -> type:
 
     class Actor:
         def __init__(self) -> None:
-            os.environ.update(THREAD_ENVIRONMENT)
+            one_thread()
             self.worker = pool.make()
 
         def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The data engine, stage by stage on one core, each beside its plain alternative; then end to end; then bytes.
 
-    python benchmarks/pipelines.py [--videos FOLDER] [--frames 96]
+    python -m benchmarks.engine [--videos FOLDER] [--frames 96]
 
 Without --videos the demo videos are rendered first. Times are CPU seconds of this process for single stages, so that
 other work on the machine does not count, and wall seconds for the run from end to end.
