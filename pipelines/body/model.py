@@ -205,6 +205,8 @@ class Body:
                 f"the sequence's shape belongs to the body file {sequence.body_hash[:12]}, this is {self.hash[:12]} "
                 f"({self.path}); shape vectors do not carry over between body files: fit the shape again"
             )
+        if sequence.betas.shape != (SHAPE_COLUMNS,):
+            raise ValueError(f"expected betas ({SHAPE_COLUMNS},), one shape per clip; got {sequence.betas.shape}")
         rows = np.arange(len(sequence))[frames or slice(None)]
         vertices = slice(None) if only is None else only
         directions = self.arrays["shapedirs"][vertices]

@@ -128,6 +128,12 @@ def test_a_shape_of_another_file_is_refused(free: Body) -> None:
         free.vertices(foreign)
 
 
+def test_a_shape_per_frame_is_refused(free: Body) -> None:
+    sequence = random_sequence(free)
+    with pytest.raises(ValueError, match="one shape per clip"):
+        free.vertices(sequence.with_shape(np.zeros((len(sequence), 10))))
+
+
 def test_licences_are_told_apart(free: Body, licensed_like: Path) -> None:
     assert "CC0" in free.licence
     assert "non-commercial" in load_body(licensed_like).licence
