@@ -83,9 +83,7 @@ def smplx_arrays(source: Source, posed: Posed) -> tuple[dict[str, NDArray], NDAr
         mirror_actions(source, posed.pair), [str(a) for a in source.actions]
     )
     still = np.abs(expressions).max(axis=(1, 2)) < 1e-4
-    joint_rows = regressor.fit_regressor(
-        posed.vertices, posed.joints, posed.weights, tree.PARENTS, posed.pair, still
-    )
+    joint_rows = regressor.fit_regressor(posed.vertices, posed.joints, posed.weights, tree.PARENTS, posed.pair, still)
     anchor = anchor_vertices(source, posed, template)
     order = landmarks.order_for(anchor, len(template))
     rank = np.argsort(order)
