@@ -58,7 +58,7 @@ class FitConfig:
     focal_scale: float = 1.2
     min_score: float = 0.3
     min_points: int = 4
-    iterations: int = 120
+    iterations: int = 180
     body_weight: float = 1.0
     head_weight: float = 0.4
     hip_weight: float = 0.4
@@ -69,11 +69,11 @@ class FitConfig:
     cut_leg_weight: float = 0.1
     robust_scale: float = 5.0
     direction_sigma: float = 0.2
-    size_sigma: float = 0.025
-    pose_weight: float = 0.12
-    shape_weight: float = 0.05
+    size_sigma: float = 0.01
+    pose_weight: float = 0.07
+    shape_weight: float = 0.3
     expression_weight: float = 0.3
-    smooth_joints: float = 0.016
+    smooth_joints: float = 0.03
     smooth_depth: float = 0.009
     smooth_angles: float = 0.11
     refine_sigma: float = 0.15
@@ -280,7 +280,7 @@ class _Problem:
         """Adam with a cosine schedule; the robust scale narrows from four times to once."""
         steps, rate = self.config.iterations, self.config.learning_rate
         variables = self.variables()
-        rates = [rate * factor for factor in (2, 2, 1, 1, 0.2, 0.5)]
+        rates = [rate * factor for factor in (5, 2, 1, 1, 0.2, 0.5)]
         optimizer = _Adam(variables, rates)
         loss = 0.0
         for step in range(steps):

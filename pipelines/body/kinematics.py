@@ -148,7 +148,7 @@ class Kinematics:
             offsets_betas=tensor(np.einsum("kv,vdb->kdb", shares, betas[used])),
             offsets_expression=tensor(np.einsum("kv,vdb->kdb", shares, expression[used])),
             features=torch.as_tensor(features),
-            correctives=tensor(np.einsum("kv,vdp->pkd", shares, posedirs[..., features]).reshape(len(features), -1)),
+            correctives=tensor(np.einsum("kv,vdp->pkd", shares, posedirs[..., features]).reshape(-1, 3 * len(points))),
             hands_mean=tensor(hands),
         )
 
