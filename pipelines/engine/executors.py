@@ -162,7 +162,7 @@ def run_ray(rows: Sequence[Row], pools: Sequence[Pool]) -> Iterator[Row]:
         data = data.map_batches(
             _actor_class(pool),
             batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=pool.workers),
+            compute=ray.data.ActorPoolStrategy(size=min(pool.workers, blocks)),
             num_cpus=pool.cpus,
             num_gpus=pool.gpus or None,
         )
