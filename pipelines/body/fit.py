@@ -197,10 +197,10 @@ class _Problem:
     ) -> None:
         self.kinematics, self.camera, self.config, self.valid = kinematics, camera, config, valid
         frames = len(keypoints)
-        has_world = keypoints.world is not None
         world = np.full((frames, 33, 3), np.nan)
         if keypoints.world is not None:
             world = visible_world(keypoints.world, seen & valid[:, None])
+        has_world = bool(np.isfinite(world).any())
 
         self.directions = Directions.of(world) if has_world and initial is None else None
         self.betas = torch.zeros(10) if self.directions is None else self.directions.sized_shape(kinematics)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from pipelines.body.fit import FitConfig, FitError, FitResult, fit_sequence
 from pipelines.body.model import Body, load_body
+from pipelines.body.swap import swap, swapped_keypoints
 from pipelines.clip import LEFT_HAND, RIGHT_HAND, BodySequence, Keypoints
 from tests.body.body_motions import SIZE, dance, observed
+from tests.body.test_kinematics import random_body_file
 
 BETAS = np.array([1.2, -0.7, 0.5, 0.4, -0.6, 0.3, 0, 0, 0.5, -0.4], np.float32)
 QUICK = FitConfig(iterations=60)
@@ -120,6 +124,41 @@ def test_a_given_sequence_is_refined_onto_the_points(body: Body, truth: BodySequ
 def test_a_shape_of_another_file_is_refused(body: Body, truth: BodySequence) -> None:
     with pytest.raises(ValueError, match="body file"):
         fit_sequence(body, observed(body, truth), SIZE, initial=replace(truth, body_hash="0" * 64))
+
+
+def test_a_person_who_turns_right_round_keeps_left_and_right(body: Body) -> None:
+    truth = dance(body, 16, BETAS)
+    turn = np.stack([np.zeros(16), np.linspace(0, 2 * np.pi, 16), np.zeros(16)], -1)
+    turned = (Rotation.from_rotvec(truth.global_orient) * Rotation.from_rotvec(turn)).as_rotvec().astype(np.float32)
+    truth = replace(truth, global_orient=turned)
+    assert joint_error(body, fit_sequence(body, observed(body, truth), SIZE), truth) < 40
+
+
+def test_world_landmarks_that_were_never_seen_are_as_none(body: Body, truth: BodySequence) -> None:
+    keypoints = observed(body, truth)
+    nothing = replace(keypoints, world=np.full_like(keypoints.world, np.nan))
+    a = fit_sequence(body, nothing, SIZE, QUICK).sequence
+    b = fit_sequence(body, replace(keypoints, world=None), SIZE, QUICK).sequence
+    assert a.body_pose.tobytes() == b.body_pose.tobytes()
+
+
+def test_a_head_alone_can_be_fitted(body: Body, truth: BodySequence) -> None:
+    keypoints = observed(body, truth)
+    keypoints.scores[:, 5:23] = keypoints.scores[:, 91:] = 0
+    result = fit_sequence(body, keypoints, SIZE, QUICK)
+    assert result.scores["reprojection"] < 0.01
+    assert np.abs(result.sequence.body_pose[:, [3, 4]]).max() < 0.3
+
+
+@pytest.mark.slow
+def test_a_file_of_the_licensed_sizes_goes_through_fit_and_swap(tmp_path: Path) -> None:
+    np.savez(tmp_path / "SMPLX_NEUTRAL.npz", allow_pickle=False, **random_body_file(400, True))
+    body = load_body(tmp_path / "SMPLX_NEUTRAL.npz")
+    truth = dance(body, 4, 0.1 * BETAS)
+    fitted = fit_sequence(body, observed(body, truth), SIZE, QUICK).sequence
+    swapped = swap(fitted, fitted, body)
+    assert np.isfinite(body.joints(swapped)).all()
+    assert swapped_keypoints(body, swapped, observed(body, truth)).points.shape == (4, 133, 2)
 
 
 def test_no_visible_point_is_a_reason(body: Body, truth: BodySequence) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -125,3 +126,17 @@ def test_the_free_body_has_the_same_points_as_its_own_forward_pass() -> None:
     rotations = matrix_from_axis_angle(torch.as_tensor(full_pose(kinematics, sequence)))
     points = kinematics.pose(betas, rotations, root, expression).points.numpy()
     assert np.abs(points - body.joints(sequence)).max() < 1e-5
+
+
+def test_hands_relative_to_the_mean_hand_become_absolute() -> None:
+    body = load_body()
+    absolute = dance(body, 2, np.zeros(10, np.float32))
+    left, right = body.hand_means
+    relative = replace(
+        absolute,
+        left_hand_pose=absolute.left_hand_pose - left,
+        right_hand_pose=absolute.right_hand_pose - right,
+        flat_hand_mean=False,
+    )
+    a, b = (full_pose(kinematics_of(body), sequence) for sequence in (absolute, relative))
+    assert np.abs(a - b).max() < 1e-6
