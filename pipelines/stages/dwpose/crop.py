@@ -27,16 +27,17 @@ TO_CONTINUOUS = 0.5
 class Crop:
     """A rectangle of a frame that a net of input (height, width) looks at. centre, sides: (2,), x y, frame pixels."""
 
-    centre: NDArray[np.float64]
-    sides: NDArray[np.float64]
+    centre: Floats
+    sides: Floats
     input_size: tuple[int, int]
 
     def picture(self, frame: Frames) -> Frames:
         """uint8 (height, width, 3), black where the crop leaves the frame."""
         height, width = self.input_size
-        scale = width / float(self.sides[0])
-        shift = np.array([width, height]) / 2 - scale * self.centre
-        affine = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
+        # From three points, in single precision, as the published code does: then the crops are equal to the last bit.
+        affine = cv2.getAffineTransform(
+            _corner(self.centre, float(self.sides[0])), _corner(np.array([width, height]) / 2, float(width))
+        )
         return np.asarray(cv2.warpAffine(frame, affine, (width, height), flags=cv2.INTER_LINEAR), np.uint8)
 
     def to_frame(self, points: Floats) -> Floats:
@@ -48,13 +49,18 @@ class Crop:
 
 def crop_of_box(box: Floats, input_size: tuple[int, int], padding: float = PADDING) -> Crop | None:
     """The padded box x0 y0 x1 y1, grown on its short side to the aspect of the input. None for no or an empty box."""
-    low, high = np.asarray(box[:2], np.float64), np.asarray(box[2:], np.float64)
+    low, high = np.asarray(box[:2], np.float32), np.asarray(box[2:], np.float32)
     if not np.isfinite(box).all() or not (high - low > 0).all():
         return None
-    width, height = (high - low) * padding
-    aspect = input_size[1] / input_size[0]
+    width, height = (high - low) * np.float32(padding)
+    aspect = np.float32(input_size[1] / input_size[0])
     sides = (width, width / aspect) if width > height * aspect else (height * aspect, height)
-    return Crop((low + high) / 2, np.array(sides), input_size)
+    return Crop((low + high) * np.float32(0.5), np.array(sides, np.float32), input_size)
+
+
+def _corner(centre: NDArray[np.floating], side: float) -> Floats:
+    """The centre, the point half a side above it, and the one as far left of that."""
+    return np.asarray(centre + np.array([[0, 0], [0, -side / 2], [-side / 2, -side / 2]]), np.float32)
 
 
 def normalised(pictures: Frames) -> Floats:
