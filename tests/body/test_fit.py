@@ -121,6 +121,13 @@ def test_a_given_sequence_is_refined_onto_the_points(body: Body, truth: BodySequ
     assert np.abs(after[..., 2]).mean() < 1.3 * np.abs(before[..., 2]).mean()  # key points say nothing about depth
 
 
+def test_the_given_sequence_is_left_as_it_was(body: Body, truth: BodySequence) -> None:
+    before = [array.copy() for array in (truth.betas, truth.expression, truth.body_pose, truth.transl)]
+    fit_sequence(body, observed(body, truth, noise=3.0), SIZE, FitConfig(iterations=5), initial=truth)
+    for array, same in zip((truth.betas, truth.expression, truth.body_pose, truth.transl), before, strict=True):
+        assert array.tobytes() == same.tobytes()
+
+
 def test_a_shape_of_another_file_is_refused(body: Body, truth: BodySequence) -> None:
     with pytest.raises(ValueError, match="body file"):
         fit_sequence(body, observed(body, truth), SIZE, initial=replace(truth, body_hash="0" * 64))
