@@ -27,7 +27,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.annotate.perceive import read_keypoints
+from pipelines.annotate.keypoints import read_keypoints
 from pipelines.body.fit import fit_sequence
 from pipelines.body.model import load_body
 from pipelines.body.raster import Mesh, Rasteriser

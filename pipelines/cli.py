@@ -85,7 +85,9 @@ def _shards(options: argparse.Namespace) -> int:
                 data[name] = getattr(options, name)
         settings = build(ShardsSettings, with_overrides(data, options.set))
         for choice in choose(settings.profile):
-            _tell(console, f"{choice.role:<10} {choice.estimator}  ({choice.why})")
+            _tell(console, f"{choice.role:<10} {choice.told}  ({choice.why})")
+            for line in choice.licences:
+                _tell(console, f"{'':<10} licence of {line}")
         src = options.src
         if src is None:
             from pipelines.demo import make_demo_videos

@@ -119,6 +119,6 @@ def _stages(console: Console) -> list[str]:
     except RuntimeError as error:
         return [str(error)]
     for choice in choices:
-        table.add_row(choice.role, choice.estimator, choice.why)
+        table.add_row(choice.role, choice.told, choice.why)
     console.print(table)
     return []

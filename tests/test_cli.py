@@ -32,14 +32,14 @@ def test_bounds_of_settings_are_checked(tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_the_full_profile_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture):
     assert main(["shards", str(tmp_path), "--out", str(tmp_path / "out"), "--profile", "full"]) == 1
-    assert "dw-ll_ucoco_384.onnx (keypoints): this version has no stage for it yet" in capsys.readouterr().err
+    assert "keypoints: dw-ll_ucoco_384.onnx was not found" in capsys.readouterr().err
 
 
 def test_the_doctor_finds_the_lite_profile_fit_and_tells_licences(capsys: pytest.CaptureFixture):
     assert main(["doctor"]) == 0
     told = capsys.readouterr().out
     assert "The profile `lite` can run." in told
-    assert "SMPLX_NEUTRAL.npz (body): not found" in told
+    assert "body: not found: SMPLX_NEUTRAL.npz" in told
 
 
 def test_a_licensed_body_is_found_and_named_with_its_licence(
@@ -48,7 +48,7 @@ def test_a_licensed_body_is_found_and_named_with_its_licence(
     (tmp_path / "SMPLX_NEUTRAL.npz").write_bytes(b"")
     monkeypatch.setenv("VIVIDPOSE_WEIGHTS", str(tmp_path))
     assert main(["doctor"]) == 0
-    assert "your SMPL-X file was found (SMPL-X licence, non-commercial" in capsys.readouterr().out
+    assert "fit to the key points, your SMPL-X body" in capsys.readouterr().out
 
 
 def test_a_body_file_that_is_none_is_refused_before_any_work(

@@ -71,9 +71,14 @@ class ClipInput:
 class ClipStage(Protocol):
     """A stage that works on one clip. `needs` names the earlier stages whose results it reads."""
 
-    name: str
-    version: str
-    needs: tuple[str, ...]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def needs(self) -> tuple[str, ...]: ...
 
     def identity(self) -> dict[str, Any]:
         """Parameters, estimator and weight checksums: everything but the clip that the result depends on."""

@@ -7,17 +7,19 @@ import io
 import tempfile
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import smplx
 from numpy.typing import NDArray
-from smplx.vertex_ids import vertex_ids
 
 from pipelines.clip import BodySequence
 
 from .body_file import FREE_BODY, JOINTS, SHAPE_COLUMNS, BodyFileError, read_body_file
 from .parts import face_parts, vertex_parts
 from .skinning import joint_transforms, rotation_matrices, skin
+
+if TYPE_CHECKING:
+    import smplx
 
 __all__ = ["FREE_BODY", "Body", "BodyFileError", "load_body"]
 
@@ -85,10 +87,13 @@ class Body:
 
         `smplx` opens files with pickle allowed; it is given a copy that holds only the checked plain arrays.
         """
+        # smplx loads torch, which takes seconds and hundreds of megabytes: not for those who only draw.
+        import smplx
+
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
             copy = Path(folder) / "SMPLX_NEUTRAL.npz"
             with copy.open("wb") as out:
-                np.savez(out, allow_pickle=False, **self.arrays)
+                np.savez(out, **cast(dict[str, Any], self.arrays))
             model = smplx.create(
                 str(copy),
                 model_type="smplx",
@@ -240,6 +245,8 @@ class Body:
 
 def vertex_joint_ids() -> NDArray[np.int64]:
     """(21,) the vertices that `smplx` appends to the joints, in its order: face, feet, left finger tips, right ones."""
+    from smplx.vertex_ids import vertex_ids
+
     ids = vertex_ids["smplx"]
     face = ("nose", "reye", "leye", "rear", "lear")
     feet = ("LBigToe", "LSmallToe", "LHeel", "RBigToe", "RSmallToe", "RHeel")

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import yaml
 
+from pipelines.annotate.checksums import weight_digest
 from pipelines.annotate.choice import choose
-from pipelines.annotate.perceive import weight_digest
 from pipelines.body.body_file import FREE_BODY, read_body_file
 from pipelines.engine.atomic import DiskFull, remove_unfinished, write_whole
 from pipelines.engine.executors import EXECUTORS, MESSAGE, STOP, Pool, Row, Worker

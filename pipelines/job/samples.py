@@ -7,8 +7,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from pipelines.annotate.geometry import BODY_FILE, RENDER_FILE
-from pipelines.annotate.perceive import FACE_FILE, KEYPOINTS_FILE, read_keypoints
+from pipelines.annotate.body import BODY_FILE
+from pipelines.annotate.face import FACE_FILE
+from pipelines.annotate.keypoints import KEYPOINTS_FILE, read_keypoints
+from pipelines.annotate.render import RENDER_FILE
 from pipelines.engine.atomic import file_digest, whole_file
 from pipelines.engine.ledger import Ledger, Record, Unit
 from pipelines.job.plan import SourcePlan

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pipelines.annotate.geometry import QualityConfig
-from pipelines.body.fit import FitConfig
+from pipelines.annotate.quality import QualityConfig
+from pipelines.body.fit_config import FitConfig
 from pipelines.ingest.clips import IngestConfig
+from pipelines.stages.dwpose.providers import Device
 from pipelines.stages.people import PeopleConfig
 
 
@@ -26,7 +27,8 @@ class IsolationSettings:
 class PoolSettings:
     """One kind of Ray actor. workers: 0 shares out what the machine has. cpus, gpus: what one actor reserves.
 
-    stages: the annotate stages that run in this actor and share one decode; unused by the pools ingest and pack.
+    stages: the annotate stages that run in this actor and share one decode; unused by the pools ingest and pack. The
+    stage `estimate` is only there where SMPLer-X is.
     """
 
     workers: int = 0
@@ -45,10 +47,24 @@ class PackSettings:
 def _pools() -> dict[str, PoolSettings]:
     return {
         "ingest": PoolSettings(),
-        "perceive": PoolSettings(stages=("people", "keypoints", "face")),
+        "perceive": PoolSettings(stages=("people", "keypoints", "face", "estimate")),
         "body": PoolSettings(stages=("body", "render", "quality")),
         "pack": PoolSettings(),
     }
+
+
+@dataclass(frozen=True)
+class EstimatorSettings:
+    """How the nets of the `full` profile run; which nets run is a matter of the profile and of the files there are.
+
+    device: auto, cuda, tensorrt or cpu. batch: frames through a net at once. half: SMPLer-X's encoder in bfloat16.
+    compiled: SMPLer-X through torch.compile; the first batch then takes minutes.
+    """
+
+    device: Device = "auto"
+    batch: int = 16
+    half: bool = False
+    compiled: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,6 +81,7 @@ class ShardsSettings:
     decoded_mb: int = 512
     max_failures: int = 20
     ingest: IngestConfig = field(default_factory=IngestConfig)
+    estimators: EstimatorSettings = field(default_factory=EstimatorSettings)
     people: PeopleConfig = field(default_factory=PeopleConfig)
     body: FitConfig = field(default_factory=FitConfig)
     quality: QualityConfig = field(default_factory=QualityConfig)

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from pipelines.annotate.body import BodyStage
 from pipelines.annotate.choice import Choice
 from pipelines.annotate.clip_stage import ClipStage
-from pipelines.annotate.geometry import BodyFitStage, QualityStage, RenderStage
-from pipelines.annotate.perceive import LiteKeypointsStage, NoFaceStage, PeopleStage
+from pipelines.annotate.estimate import EstimateStage
+from pipelines.annotate.face import ArcFaceStage, NoFaceStage
+from pipelines.annotate.keypoints import KeypointsStage
+from pipelines.annotate.people import PeopleStage
+from pipelines.annotate.quality import QualityStage
+from pipelines.annotate.render import RenderStage
 from pipelines.engine.ledger import Ledger, Record, Unit
 from pipelines.engine.stage import unit_of
 from pipelines.job.settings import ShardsSettings
 from pipelines.settings import plain
 from pipelines.shard_format import SCHEMA_VERSION
 
-ANNOTATE_ORDER = ("people", "keypoints", "face", "body", "render", "quality")
+ANNOTATE_ORDER = ("people", "keypoints", "face", "estimate", "body", "render", "quality")
 
 
 @dataclass(frozen=True)
@@ -75,19 +79,18 @@ def clips_of(record: Record, source_sha256: str) -> list[Clip]:
 
 def annotate_stages(settings: ShardsSettings, choices: Sequence[Choice]) -> dict[str, ClipStage]:
     """The stage objects by name, in the order in which a clip goes through them. Nothing is loaded yet."""
-    files = {choice.role: list(choice.files) for choice in choices}
-    body_file: Path = files["body"][0]
-    stages: tuple[ClipStage, ...] = (
-        PeopleStage(settings.people, files["people"]),
-        LiteKeypointsStage(files["keypoints"]),
-        NoFaceStage(),
-        BodyFitStage(settings.body, body_file),
-        RenderStage(body_file),
-        QualityStage(settings.quality),
-    )
-    by_name = {stage.name: stage for stage in stages}
-    assert tuple(by_name) == ANNOTATE_ORDER
-    return by_name
+    by_role = {choice.role: choice for choice in choices}
+    use = settings.estimators
+    body = by_role["body"]
+    stages: list[ClipStage] = [
+        PeopleStage(by_role["people"], settings.people, use.device),
+        KeypointsStage(by_role["keypoints"], use.device, use.batch),
+        ArcFaceStage(by_role["face"], use.device) if by_role["face"].files else NoFaceStage(),
+    ]
+    if body.estimator == "smplerx":
+        stages.append(EstimateStage(body, use.device, use.batch, use.half, use.compiled))
+    stages += [BodyStage(body, settings.body), RenderStage(body), QualityStage(settings.quality)]
+    return {stage.name: stage for stage in stages}
 
 
 def annotate_units(stages: dict[str, ClipStage], clip: Clip) -> dict[str, Unit]:

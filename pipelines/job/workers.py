@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pipelines.annotate.checksums import weight_digest
 from pipelines.annotate.choice import Choice
 from pipelines.annotate.clip_stage import ClipInput, DecodedFrames
-from pipelines.annotate.perceive import weight_digest
 from pipelines.engine.executors import MESSAGE, STOP, Row
 from pipelines.engine.isolation import IsolatedWorker
 from pipelines.engine.ledger import Ledger, Outcome, Record
@@ -82,8 +82,8 @@ class AnnotateWorker:
 
     def __init__(self, context: RunContext, names: Sequence[str]) -> None:
         self.context = context
-        self.names = names
         self.stages = annotate_stages(context.settings, context.choices)
+        self.names = [name for name in names if name in self.stages]
 
     def __call__(self, row: Row) -> Row:
         context, ledger = self.context, self.context.ledger

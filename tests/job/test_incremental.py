@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.annotate import geometry
+from pipelines.annotate import render
 from pipelines.job.run import run_shards
 from pipelines.job.settings import ShardsSettings
 from pipelines.job.summary import Summary
@@ -73,7 +73,7 @@ def test_a_threshold_that_drops_everything_leaves_no_shard(first_video: Path, ou
 
 
 def test_a_changed_stage_redoes_what_depends_on_it(first_video: Path, out: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(geometry, "RENDER_VERSION", "another")
+    monkeypatch.setattr(render, "VERSION", "another")
     assert worked(run(first_video, out)) == {"render": 1, "quality": 1, "pack": 1}
 
 

@@ -1,0 +1,72 @@
+"""The stage that estimates SMPL-X from pixels with SMPLer-X. Only where its checkpoint and the licensed body are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.annotate.checksums import weight_digests
+from pipelines.annotate.choice import Choice
+from pipelines.annotate.clip_stage import ClipInput
+from pipelines.annotate.people import read_boxes
+from pipelines.engine.ledger import Outcome
+from pipelines.shard_format import encode_body
+from pipelines.stages.dwpose.providers import Device
+
+if TYPE_CHECKING:
+    from pipelines.stages.smplerx.estimator import SmplerX
+
+ESTIMATE_FILE = "smplx.npz"
+
+
+class EstimateStage:
+    """SMPLer-X over the clip. half: bfloat16 on the encoder; compiled: `torch.compile`."""
+
+    name = "estimate"
+    needs: tuple[str, ...] = ("people",)
+
+    def __init__(self, choice: Choice, device: Device, batch: int, half: bool, compiled: bool) -> None:
+        from pipelines.stages.smplerx.estimator import VERSION
+
+        self.version = VERSION
+        self.choice = choice
+        self.device = device
+        self.batch = batch
+        self.half = half
+        self.compiled = compiled
+        self._smplerx: SmplerX | None = None
+
+    def identity(self) -> dict[str, Any]:
+        return {
+            "estimator": self.choice.estimator,
+            "half": self.half,
+            "weights": weight_digests(self.choice.files),
+        }
+
+    def run(self, clip: ClipInput, folder: Path) -> Outcome:
+        from pipelines.stages.smplerx.estimator import NobodyThere
+
+        self._smplerx = self._smplerx or self._load()
+        try:
+            sequence = self._smplerx(clip.frames.chunks(), read_boxes(clip), clip.size)
+        except NobodyThere as error:
+            return Outcome("dropped", error.reason, str(error), frames=clip.length)
+        (folder / ESTIMATE_FILE).write_bytes(encode_body(sequence))
+        return Outcome(info={"name": self._smplerx.estimator}, frames=clip.length)
+
+    def _load(self) -> SmplerX:
+        import torch
+
+        from pipelines.body.model import load_body
+        from pipelines.stages.smplerx.estimator import SmplerX
+
+        body_file, checkpoint = self.choice.files
+        cuda = self.device != "cpu" and torch.cuda.is_available()
+        return SmplerX(
+            checkpoint,
+            load_body(body_file),
+            device="cuda" if cuda else "cpu",
+            dtype=torch.bfloat16 if self.half else torch.float32,
+            batch=self.batch,
+            compiled=self.compiled,
+        )
