@@ -72,7 +72,8 @@ def crop_of(box: ArrayLike, size: tuple[int, int]) -> Crop | None:
         raise ValueError(f"expected a box (4,), x0 y0 x1 y1, got {given.shape}")
     if not np.isfinite(given).all():
         return None
-    x0, y0, x1, y1 = given - HALF_PIXEL
+    # The published code is given boxes that end at the picture's edges; others it would move instead of cutting them.
+    x0, y0, x1, y1 = given.clip(0, [*size, *size]) - HALF_PIXEL
     left, top = max(0.0, x0), max(0.0, y0)
     right = min(size[0] - 1.0, left + max(0.0, x1 - x0 - 1))
     bottom = min(size[1] - 1.0, top + max(0.0, y1 - y0 - 1))

@@ -18,7 +18,7 @@ from pipelines.stages.blazepose.chunks import FrameChunks, each_frame
 from .checkpoint import load_network
 from .crop import Crop, crop_of
 from .gaps import filled, filled_rotations
-from .network import Estimate
+from .network import FOCAL, INPUT_WIDTH, Estimate
 
 # Bump when the output changes.
 VERSION = "1"
@@ -42,7 +42,7 @@ class SmplerX:
     memory and faster on a GPU; positions and rotations stay in float32). batch: crops at once. compiled: use
     `torch.compile`; the first batch then takes minutes. size: "s", "b", "l", "h"; see `load_network`.
 
-    Raises FileNotFoundError or CheckpointError for the checkpoint, ValueError for a body of another shape space.
+    Raises WeightsError for the checkpoint, ValueError for a body of another shape space.
     """
 
     def __init__(
@@ -73,9 +73,17 @@ class SmplerX:
         self.run = torch.compile(self.network) if compiled else self.network
         self.estimator = f"smpler-x-{self.size.name}32/{VERSION}"
 
-    def __call__(self, frames: FrameChunks, boxes: Floats, size: tuple[int, int]) -> BodySequence:
+    def __call__(
+        self, frames: FrameChunks, boxes: Floats, size: tuple[int, int], focal: float | None = None
+    ) -> BodySequence:
         """frames: uint8 (T, H, W, 3) RGB, or an iterable of chunks of them, read once. boxes: float (T, 4), x0 y0 x1 y1
-        pixels, the main person, NaN where nobody is. size: (width, height) of the frames.
+        pixels, the main person, NaN where nobody is. size: (width, height) of the frames. focal: pixels, of the clip's
+        camera; by default what the network itself assumes (the median of the frames), about 5000 for a person who is
+        200 pixels wide.
+
+        Only the network's own focal length brings every joint back to its pixel. With that of a real camera the body
+        comes ten times nearer, and a hand that is held out moves by a tenth of its distance from the pelvis: refine the
+        sequence on key points then (`fit_sequence`).
 
         The shape is the median of the frames' shapes. Frames without a person are filled from their neighbours and not
         `valid`. Raises NobodyThere where no frame has a person, ValueError for frames of another number or size.
@@ -105,7 +113,7 @@ class SmplerX:
             raise ValueError(f"{seen} frames but {len(boxes)} boxes")
         if waiting:
             estimates.append(self.estimate(np.stack(waiting)))
-        return self._sequence(estimates, crops, size)
+        return self._sequence(estimates, crops, size, focal)
 
     @torch.inference_mode()
     def estimate(self, images: Floats) -> Estimate:
@@ -120,7 +128,9 @@ class SmplerX:
         estimate: Estimate = self.run(batch.to(self.device, non_blocking=True))
         return Estimate(*(getattr(estimate, field.name)[:count] for field in fields(Estimate)))
 
-    def _sequence(self, estimates: list[Estimate], crops: list[Crop | None], size: tuple[int, int]) -> BodySequence:
+    def _sequence(
+        self, estimates: list[Estimate], crops: list[Crop | None], size: tuple[int, int], focal: float | None
+    ) -> BodySequence:
         found = {
             field.name: torch.cat([getattr(estimate, field.name) for estimate in estimates]).double().cpu().numpy()
             for field in fields(Estimate)
@@ -134,7 +144,10 @@ class SmplerX:
         cam_trans, pelvis = self._under_one_shape(found["cam_trans"], found["betas"], betas)
         count = len(crops)
         orient = Rotation.from_matrix(found["global_orient"]).as_rotvec()
-        placed = from_smplerx(cam_trans, [crop.box for crop in crops if crop is not None], orient, pelvis, size)
+        cropped = np.stack([crop.box for crop in crops if crop is not None])
+        if focal is None:
+            focal = float(np.median(cropped[:, 2])) * FOCAL / INPUT_WIDTH
+        placed = from_smplerx(cam_trans, cropped, orient, pelvis, size, focal)
         found["global_orient"] = Rotation.from_rotvec(placed.global_orient).as_matrix()
         turned = {
             name: filled_rotations(found[name].reshape(len(seen), -1, 3, 3), seen, count) for name in ROTATIONS

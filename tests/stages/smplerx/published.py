@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 WIDTHS = {"s": (384, 12), "b": (768, 12), "l": (1024, 24), "h": (1280, 32)}
@@ -80,19 +83,20 @@ def _deconv(name: str, *widths: int) -> Shapes:
 
 def random_state(shapes: Shapes, seed: int = 0) -> dict[str, Tensor]:
     """Random values under the published keys, of a size that keeps activations and boxes within bounds."""
-    generator = torch.Generator().manual_seed(seed)
+    random = np.random.default_rng(seed)
     state = {}
     for name, shape in shapes.items():
         if name.endswith("num_batches_tracked"):
-            value = torch.tensor(1000)
+            state["module." + name] = torch.tensor(1000)
+            continue
         elif name.endswith("running_var"):
-            value = torch.rand(shape, generator=generator) + 0.5
+            value = random.uniform(0.5, 1.5, shape)
         elif len(shape) == 1 and name.endswith("weight"):
-            value = 1 + 0.1 * torch.randn(shape, generator=generator)
+            value = random.normal(1, 0.1, shape)
         else:
-            inputs = max(1, torch.Size(shape[1:]).numel()) if len(shape) > 1 else 100
-            value = torch.randn(shape, generator=generator) / inputs**0.5
-        state["module." + name] = value
+            inputs = math.prod(shape[1:]) if len(shape) > 1 else 100
+            value = random.standard_normal(shape, np.float32) / inputs**0.5
+        state["module." + name] = torch.as_tensor(value, dtype=torch.float32)
     # Hands and faces of about three cells, as in pictures of people.
     for part in ("lhand", "rhand", "face"):
         state[f"module.box_net.{part}_size.2.bias"] = torch.tensor([3.0, 2.5])
@@ -104,3 +108,10 @@ def write_checkpoint(path: Path, size: str = "s", seed: int = 0) -> Path:
     content = {"epoch": 9, "network": random_state(layout(*WIDTHS[size]), seed), "optimizer": {"state": {}}}
     torch.save(content, path)
     return path
+
+
+def waves(width: int, height: int) -> NDArray[np.uint8]:
+    """A smooth picture (height, width, 3) that is nowhere like its mirror image."""
+    y, x = np.mgrid[:height, :width]
+    channels = [np.sin(x / 23 + y / 61) + np.sin(y / 17), np.sin(x / 41 - y / 29) * 2, np.sin(x * y / 9000) * 2]
+    return np.round(127.5 + 60 * np.stack(channels, axis=2)).astype(np.uint8)
