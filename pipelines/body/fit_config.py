@@ -18,15 +18,23 @@ class FitError(Exception):
 
 @dataclass(frozen=True)
 class FitConfig:
-    """Weights are relative to a key point that lies 1 % of a standing person's height (1.7 m) off.
+    """Weights are relative to one key point that lies 1 % of a standing person's height (1.7 m) off.
 
-    focal_scale: the focal length is this times the image's longer side. 1.2 is a field of view of 45
-        degrees along that side, between a phone's main camera (about 0.75 to 1) and a portrait lens (2 and more).
+    focal_scale: the focal length is this times the image's longer side. 1.2 is a field of view of 45 degrees along that
+        side, between a phone's main camera (about 0.75 to 1) and a portrait lens (2 and more).
     min_score: points below it are unseen. min_points: visible body points that make a frame valid.
+    iterations: steps of the optimiser.
+    body_weight, head_weight (nose, eyes; ears half), hip_weight, feet_weight, face_weight, contour_weight, hand_weight:
+        of one point of each kind, times the square of its score. Hips lie elsewhere for estimators than for the body.
     cut_leg_weight: factor for knees whose ankles are unseen; estimators put them into the picture, as if people sat.
-    iterations: steps of the optimiser; the first half fits limbs coarsely, the second everything.
-    direction_sigma: radians by which world landmarks may differ. size_sigma: relative error of their size.
+    robust_scale: units beyond which a point counts as wrong (Geman-McClure).
+    direction_sigma: radians by which world landmarks may differ (legs: four times). size_sigma: relative error of their
+        size; small, because nothing else tells the size of a person.
+    pose_weight: pull to the natural pose. shape_weight, expression_weight: pull to zero per squared coefficient.
+    smooth_joints, smooth_depth: metres per squared frame of joint acceleration across the picture and in depth that
+        cost one unit; smooth_angles: the same for joint angles, radians.
     refine_sigma: radians; how strongly a given initial sequence holds its joints.
+    learning_rate: of joint angles, radians per step at the start.
     """
 
     focal_scale: float = 1.2

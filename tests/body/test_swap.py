@@ -13,6 +13,7 @@ from pipelines.body.kinematics import WHOLEBODY
 from pipelines.body.model import Body, load_body
 from pipelines.body.raster import Mesh, Rasteriser
 from pipelines.body.swap import SwapConfig, size_ratio, swap, swapped_keypoints
+from pipelines.body.swap_sheet import preview_sheet
 from pipelines.clip import BodySequence, Camera
 from tests.body.body_motions import CAMERA, SIZE, dance, hop, observed
 
@@ -182,3 +183,17 @@ def test_a_quick_fit_can_be_swapped(body: Body) -> None:
     motion = dance(body, 6, TALL)
     fitted = fit_sequence(body, observed(body, motion), SIZE, FitConfig(iterations=20)).sequence
     assert len(swap(standing(body, SMALL), fitted, body)) == 6
+
+
+def test_the_preview_shows_every_map_of_every_moment(body: Body) -> None:
+    motion = dance(body, 3, TALL)
+    reference = standing(body, SMALL)
+    picture = np.full((SIZE[1], SIZE[0], 3), 90, np.uint8)
+    frames = np.full((3, SIZE[1], SIZE[0], 3), 160, np.uint8)
+    swapped = swap(reference, motion, body)
+    sheet = preview_sheet(body, picture, reference, frames, motion, observed(body, motion), swapped, 3, 90)
+    assert sheet.shape == (5 * 90, 4 * 60, 3)
+    assert (sheet[:90, :60] == 90).all()
+    shown = np.asarray(sheet.reshape(5, 90, 4, 60, 3).any(axis=(1, 3, 4)))
+    assert shown[:, 1:].all()
+    assert shown[:, 0].tolist() == [True, True, False, False, False]
