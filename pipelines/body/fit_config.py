@@ -31,6 +31,7 @@ class FitConfig:
     direction_sigma: radians by which world landmarks may differ (legs: four times). size_sigma: relative error of their
         size; small, because nothing else tells the size of a person.
     pose_weight: pull to the natural pose. shape_weight, expression_weight: pull to zero per squared coefficient.
+    upright_weight: of one minus the cosine of the pelvis' lean, in frames that show no ankle.
     smooth_joints, smooth_depth: metres per squared frame of joint acceleration across the picture and in depth that
         cost one unit; smooth_angles: the same for joint angles, radians.
     refine_sigma: radians; how strongly a given initial sequence holds its joints.
@@ -55,6 +56,7 @@ class FitConfig:
     pose_weight: float = 0.07
     shape_weight: float = 0.3
     expression_weight: float = 0.3
+    upright_weight: float = 40.0
     smooth_joints: float = 0.03
     smooth_depth: float = 0.009
     smooth_angles: float = 0.11

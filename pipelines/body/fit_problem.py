@@ -77,6 +77,8 @@ class Problem:
         self.log_depth = torch.log(root[:, 2:])
         unit = 0.017 * camera.focal / root[:, 2:]
         self.projection = Projection(points, weights, unit, center, camera.focal)
+        # With no foot in the picture only habit tells the pelvis' lean: legs stand, the spine bends.
+        self.legless = torch.as_tensor(~seen[:, [15, 16]].any(1), dtype=torch.float32)
         self.turn = torch.zeros(frames, 3)
         for variable in self.variables():
             variable.requires_grad_(True)
@@ -107,6 +109,7 @@ class Problem:
             acceleration(posed.joints[:, :25, 2]) / config.smooth_depth**2 / 25,
             acceleration(self.pose) / config.smooth_angles**2 / 25,
             acceleration(self.expression) / 0.3**2 / 10,
+            config.upright_weight * (self.legless * (1 + posed.rotations[:, 0, 1, 1])).sum() / len(self.legless),
         ]
         if self.directions is not None:
             terms.append(self.directions(posed, config.direction_sigma))

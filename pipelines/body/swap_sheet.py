@@ -56,10 +56,10 @@ def preview_sheet(
 
 def _column(pictures: list[Picture], height: int, rows: int) -> Picture:
     """Pictures of any size under one another, each `height` high, centred, black around."""
-    scaled = []
+    scaled: list[Picture] = []
     for picture in pictures:
         width = max(1, round(picture.shape[1] * height / picture.shape[0]))
-        scaled.append(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA))
+        scaled.append(np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8))
     width = max(picture.shape[1] for picture in scaled)
     column = np.zeros((rows * height, width, 3), np.uint8)
     for row, picture in enumerate(scaled):
