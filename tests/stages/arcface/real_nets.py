@@ -1,4 +1,4 @@
-"""YuNet and MobileFaceNet, real nets for tests only, behind this stage's interfaces; and a table of what they make of it.
+"""YuNet and MobileFaceNet, real nets for tests only, behind this stage's interfaces, and a table of what they find.
 
     python -m tests.stages.arcface.real_nets ../shared
 """
