@@ -10,6 +10,9 @@ from pipelines.clip import Frames
 from pipelines.stages.dwpose.yolox import Yolox
 from pipelines.stages.people_tracks import Sighting, merge_same_person
 
+# Bump when the output changes.
+VERSION = "1"
+
 
 class YoloxLook:
     """People of frames by YOLOX, each once, cut to the frame. To be given to `PeopleFilter(config, look=...)`.

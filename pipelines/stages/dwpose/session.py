@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from pipelines.clip import Floats
-from pipelines.stages.dwpose.providers import Device, check, gpu_visible, wanted
+from pipelines.stages.dwpose.providers import CPU, Device, ProviderError, check, gpu_visible, wanted
 from pipelines.weights_error import WeightsError
 
 LOAD_ERRORS = (
@@ -54,6 +54,11 @@ class Net:
         try:
             self.session = ort.InferenceSession(str(self.path), options, providers=providers)
         except LOAD_ERRORS as error:
+            if len(providers) > 1 and self._loads_on_cpu(options):
+                raise ProviderError(
+                    f"{self.path} loads on the CPU but not on the GPU: {_first_line(error)}. Free memory on the GPU, ask "
+                    "for device cpu, or repair the GPU libraries"
+                ) from error
             raise WeightsError(
                 self.path,
                 f"not an ONNX file that ONNX Runtime {ort.__version__} can load ({self.path.stat().st_size} bytes; "
@@ -63,6 +68,13 @@ class Net:
         self._read_input()
         self.output_names = [output.name for output in self.session.get_outputs()]
         self.output_shapes = [tuple(output.shape) for output in self.session.get_outputs()]
+
+    def _loads_on_cpu(self, options: ort.SessionOptions) -> bool:
+        try:
+            ort.InferenceSession(str(self.path), options, providers=[CPU])
+        except LOAD_ERRORS:
+            return False
+        return True
 
     def _read_input(self) -> None:
         inputs = self.session.get_inputs()

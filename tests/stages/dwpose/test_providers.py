@@ -8,6 +8,7 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
+from pipelines.stages.dwpose import session
 from pipelines.stages.dwpose.estimator import DWPose
 from pipelines.stages.dwpose.providers import CPU, CUDA, TENSORRT, ProviderError, check, gpu_visible, wanted
 
@@ -73,6 +74,35 @@ def test_dwpose_on_cuda_without_cuda_is_an_error(nets: Path) -> None:
     if CUDA in onnxruntime.get_available_providers():
         pytest.skip("this build of ONNX Runtime has CUDA")
     with pytest.raises(ProviderError, match="has only"):
+        DWPose(nets / "dw-ll_ucoco_384.onnx", "cuda")
+
+
+def test_a_gpu_without_memory_is_not_a_damaged_file(nets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = onnxruntime.InferenceSession
+
+    def full_gpu(path: str, options: object, providers: list) -> onnxruntime.InferenceSession:
+        if CUDA in names(providers):
+            raise session.ort_errors.RuntimeException("CUDA failure 2: out of memory")
+        return real(path, options, providers=providers)
+
+    monkeypatch.setattr(session.ort, "InferenceSession", full_gpu)
+    monkeypatch.setattr(session.ort, "get_available_providers", lambda: [CUDA, CPU])
+    monkeypatch.setattr(session.ort, "preload_dlls", lambda: None)
+    with pytest.raises(ProviderError, match="out of memory"):
+        DWPose(nets / "dw-ll_ucoco_384.onnx", "cuda")
+
+
+def test_a_session_that_says_cpu_after_cuda_was_asked_for_is_an_error(
+    nets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a CUDA build of ONNX Runtime behaves where a library is missing: it makes the session, on the CPU."""
+    real = onnxruntime.InferenceSession
+    monkeypatch.setattr(
+        session.ort, "InferenceSession", lambda path, options, providers: real(path, options, providers=[CPU])
+    )
+    monkeypatch.setattr(session.ort, "get_available_providers", lambda: [CUDA, CPU])
+    monkeypatch.setattr(session.ort, "preload_dlls", lambda: None)
+    with pytest.raises(ProviderError, match="fell back"):
         DWPose(nets / "dw-ll_ucoco_384.onnx", "cuda")
 
 
