@@ -96,8 +96,8 @@ def test_raw_embeddings_say_that_they_are_raw(samples: list[Sample]):
     assert not samples[0].face.normalised
 
 
-def test_hands_are_relative_to_the_mean_hand(samples: list[Sample]):
-    assert samples[0].body.flat_hand_mean is False
+def test_hand_poses_are_absolute_as_in_the_lite_profile(samples: list[Sample]):
+    assert samples[0].body.flat_hand_mean is True
 
 
 @pytest.mark.usefixtures("user")
