@@ -4,6 +4,7 @@ VENV   ?= .venv
 OUT    ?= data
 PROFILE ?= auto
 BIN    := $(VENV)/bin
+PIP    := $(BIN)/pip install --quiet --no-compile -c constraints.txt
 # Anything else for the command, e.g. ARGS="--strict --executor inline".
 ARGS   ?=
 # SRC may hold spaces, so it is quoted below and handed over through the environment.
@@ -24,11 +25,17 @@ help:
 $(VENV)/.base: pyproject.toml constraints.txt
 	@sh docker/check-system.sh $(PYTHON)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --no-compile -c constraints.txt -e .
+	$(PIP) -e .
 	@touch $@
 
+# insightface and rtmlib ask for OpenCV builds with windows, which need X libraries and lie over the headless one:
+# the headless one goes in last, and rtmlib, a yardstick of the tests, without what it asks for.
 $(VENV)/.dev: $(VENV)/.base
-	$(BIN)/pip install --quiet --no-compile -c constraints.txt -e '.[dev]'
+	@sh docker/check-system.sh $(PYTHON) test
+	$(PIP) -e '.[dev]'
+	$(PIP) --no-deps rtmlib
+	$(BIN)/pip uninstall --quiet --yes opencv-python
+	$(PIP) --no-deps --force-reinstall opencv-python-headless
 	@touch $@
 
 setup: $(VENV)/.base
