@@ -82,8 +82,9 @@ class SmplerX:
         200 pixels wide.
 
         Only the network's own focal length brings every joint back to its pixel. With that of a real camera the body
-        comes ten times nearer, and a hand that is held out moves by a tenth of its distance from the pelvis: refine the
-        sequence on key points then (`fit_sequence`).
+        comes ten times nearer, and a hand that is held out moves by a tenth of its distance from the pelvis. To refine
+        the sequence on key points afterwards (`fit_sequence`), give a real camera's (`assumed_camera(size).focal`): the
+        fit then repairs that, and from afar it cannot tell depth.
 
         The shape is the median of the frames' shapes. Frames without a person are filled from their neighbours and not
         `valid`. Raises NobodyThere where no frame has a person, ValueError for frames of another number or size.

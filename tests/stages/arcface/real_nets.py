@@ -26,7 +26,7 @@ from tests.stages.clips import read_clip
 PEOPLE = {
     "controlnext_01.mp4": (0, 130, 13),
     "dreampose_demo.mov": (0, 70, 7),
-    "musepose_dance.mp4": (0, 280, 28),
+    "musepose_dance.mp4": (0, 150, 15),
 }
 MOST = 0.6
 

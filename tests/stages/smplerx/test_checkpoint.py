@@ -114,6 +114,7 @@ class Bomb:
         return os.mkdir, (str(self.path),)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("form", ["torch", "pickle"])
 def test_a_file_that_would_run_a_program_is_refused_unopened(tmp_path: Path, form: str) -> None:
     path, trace = tmp_path / "bomb.pth", tmp_path / "trace"
