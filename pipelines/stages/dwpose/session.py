@@ -56,7 +56,7 @@ class Net:
         except LOAD_ERRORS as error:
             if len(providers) > 1 and self._loads_on_cpu(options):
                 raise ProviderError(
-                    f"{self.path} loads on the CPU but not on the GPU: {_first_line(error)}. Free memory on the GPU, ask "
+                    f"{self.path} loads on the CPU but not on the GPU: {_first_line(error)}. Free GPU memory, ask "
                     "for device cpu, or repair the GPU libraries"
                 ) from error
             raise WeightsError(

@@ -265,7 +265,8 @@ def standing_person() -> NDArray[np.float32]:
 def standing_pose(path: Path, size: tuple[int, int] = (384, 288), batch: int | str = 1, bins: int = 2) -> Path:
     """A pose net that puts `standing_person` into the box, whatever is seen; how sure it is depends on the picture."""
     height, width = size
-    places = (standing_person() - 0.5) / 1.25 + 0.5
+    # The net sees the crop, which is wider than the box of somebody who stands.
+    places = (standing_person() - 0.5) / 1.25 * (0.42 * height / width, 1) + 0.5
     graph = Graph()
     mean = graph.op("ReduceMean", "input", axes=[1, 2, 3], keepdims=1)
     sure = graph.op(

@@ -22,6 +22,7 @@ from pipelines.clip import Frames
 from pipelines.stages.dwpose.estimator import DWPose
 from pipelines.stages.dwpose.yolox import Yolox, shrunk_size
 from tests.stages.clips import read_clip
+from tests.stages.drawn_person import drawn_person
 
 rtmlib = pytest.importorskip("rtmlib", reason="parity needs rtmlib: pip install --no-deps rtmlib")
 
@@ -35,9 +36,16 @@ VIDEOS = (
 )
 
 
-@pytest.fixture(scope="module")
-def frames(shared_media: Path) -> list[Frames]:
-    return [frame for name in VIDEOS for frame in read_clip(shared_media / name, 21, 20)[0]]
+@pytest.fixture(scope="module", params=["drawn", "real"])
+def frames(request: pytest.FixtureRequest) -> list[Frames]:
+    """Drawn people on noise, which is everywhere; frames of real videos, where those are."""
+    if request.param == "drawn":
+        rng = np.random.default_rng(0)
+        sizes = [(480, 640), (1280, 720), (300, 300), (501, 333)]
+        people = [drawn_person(*size, at=(0.4 + 0.05 * i, 0.5)) for i, size in enumerate(sizes)]
+        return [np.clip(p + rng.normal(0, 12, p.shape), 0, 255).astype(np.uint8) for p in people]
+    media = request.getfixturevalue("shared_media")
+    return [frame for name in VIDEOS for frame in read_clip(media / name, 21, 20)[0]]
 
 
 @pytest.mark.parametrize("net", ["yolox_random.onnx", "yolox_l.onnx"])
