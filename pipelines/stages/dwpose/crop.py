@@ -12,14 +12,15 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from pipelines.clip import Floats, Frames
 
 PADDING = 1.25
 # Of ImageNet, in the order R, G, B.
-MEAN = np.array([123.675, 116.28, 103.53], np.float32)
-DEVIATION = np.array([58.395, 57.12, 57.375], np.float32)
+MEAN = np.array([123.675, 116.28, 103.53])
+DEVIATION = np.array([58.395, 57.12, 57.375])
+# (3, 256): what each level of each channel becomes, computed in double precision, as the published code does.
+LEVELS = ((np.arange(256) - MEAN[:, None]) / DEVIATION[:, None]).astype(np.float32)
 TO_CONTINUOUS = 0.5
 
 
@@ -36,7 +37,8 @@ class Crop:
         height, width = self.input_size
         # From three points, in single precision, as the published code does: then the crops are equal to the last bit.
         affine = cv2.getAffineTransform(
-            _corner(self.centre, float(self.sides[0])), _corner(np.array([width, height]) / 2, float(width))
+            _corner(self.centre, self.sides[0]),
+            _corner(np.array([width / 2, height / 2], np.float32), np.float32(width)),
         )
         return np.asarray(cv2.warpAffine(frame, affine, (width, height), flags=cv2.INTER_LINEAR), np.uint8)
 
@@ -58,12 +60,17 @@ def crop_of_box(box: Floats, input_size: tuple[int, int], padding: float = PADDI
     return Crop((low + high) * np.float32(0.5), np.array(sides, np.float32), input_size)
 
 
-def _corner(centre: NDArray[np.floating], side: float) -> Floats:
-    """The centre, the point half a side above it, and the one as far left of that."""
-    return np.asarray(centre + np.array([[0, 0], [0, -side / 2], [-side / 2, -side / 2]]), np.float32)
+def _corner(centre: Floats, side: np.float32) -> Floats:
+    """(3, 2): the centre, the point half a side above it, and the one as far left of that."""
+    above = centre + np.array([0, -side / 2], np.float32)
+    # What single precision made of half a side, as the published code has it.
+    half = centre[1] - above[1]
+    return np.stack([centre, above, above - np.array([half, 0], np.float32)]).astype(np.float32)
 
 
 def normalised(pictures: Frames) -> Floats:
     """uint8 (N, H, W, 3) RGB to float32 (N, 3, H, W), the statistics of ImageNet taken out."""
-    scaled = (pictures.astype(np.float32) - MEAN) / DEVIATION
-    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+    out = np.empty((len(pictures), 3, *pictures.shape[1:3]), np.float32)
+    for channel in range(3):
+        np.take(LEVELS[channel], pictures[..., channel], out=out[:, channel], mode="clip")
+    return out

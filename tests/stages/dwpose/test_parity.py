@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from pipelines.clip import Frames
+from pipelines.stages.dwpose.crop import crop_of_box, normalised
 from pipelines.stages.dwpose.estimator import DWPose
 from pipelines.stages.dwpose.yolox import Yolox, shrunk_size
 from tests.stages.clips import read_clip
@@ -85,6 +86,13 @@ def test_points_are_those_of_rtmlib(nets: Path, frames: list[Frames]) -> None:
         size = np.array(frame.shape[1::-1])
         low = rng.uniform(-0.1, 0.4, (2, 2)) * size
         boxes = np.concatenate([low, low + rng.uniform(0.1, 0.6, (2, 2)) * size], axis=1).astype(np.float32)
+        for box in boxes:
+            crop = crop_of_box(box, (384, 288))
+            assert crop is not None
+            picture, _, _ = theirs.preprocess(frame, box)
+            np.testing.assert_array_equal(
+                normalised(crop.picture(frame)[None])[0], picture.transpose(2, 0, 1).astype(np.float32)
+            )
         expected, _ = theirs(frame, boxes)
         found, scores = ours.people(frame, boxes)
         assert (scores > 0).all()
