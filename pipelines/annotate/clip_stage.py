@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -27,12 +29,24 @@ class DecodedFrames:
     video: Path
     budget: int
     _kept: list[Frames] | None = field(default=None, repr=False)
+    _ahead: threading.Thread | None = field(default=None, repr=False)
+
+    def read_ahead(self) -> None:
+        """Begin to decode in a thread, for a clip whose turn comes next."""
+        self._ahead = threading.Thread(target=lambda: deque(self._decode(CHUNK), maxlen=0), daemon=True)
+        self._ahead.start()
 
     def chunks(self, size: int = CHUNK) -> Iterator[Frames]:
         """uint8 (n, H, W, 3) RGB pieces in order, n <= size."""
+        if self._ahead is not None:
+            self._ahead.join()
+            self._ahead = None
         if self._kept is not None:
             yield from _regroup(self._kept, size)
-            return
+        else:
+            yield from self._decode(size)
+
+    def _decode(self, size: int) -> Iterator[Frames]:
         keeping: list[Frames] | None = []
         held = 0
         with ClipReader(self.video) as reader:

@@ -9,6 +9,7 @@ from pipelines.annotate.checksums import weight_digests
 from pipelines.annotate.choice import Choice
 from pipelines.annotate.clip_stage import ClipInput
 from pipelines.annotate.people import read_boxes
+from pipelines.body.camera import assumed_camera
 from pipelines.engine.ledger import Outcome
 from pipelines.shard_format import encode_body
 from pipelines.stages.dwpose.providers import Device
@@ -48,7 +49,9 @@ class EstimateStage:
 
         self._smplerx = self._smplerx or self._load()
         try:
-            sequence = self._smplerx(clip.frames.chunks(), read_boxes(clip), clip.size)
+            # An ordinary camera's focal: the fit that follows cannot mend the depth of SMPLer-X's own, very long one.
+            focal = assumed_camera(clip.size).focal
+            sequence = self._smplerx(clip.frames.chunks(), read_boxes(clip), clip.size, focal)
         except NobodyThere as error:
             return Outcome("dropped", error.reason, str(error), frames=clip.length)
         (folder / ESTIMATE_FILE).write_bytes(encode_body(sequence))

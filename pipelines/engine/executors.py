@@ -12,6 +12,7 @@ import os
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any, Protocol
 
 from pipelines.engine.atomic import DiskFull
@@ -34,6 +35,7 @@ class Pool:
     """Workers of one kind. `make` builds a worker inside its process.
 
     workers: how many, or 0 to let the executor share out what the machine has. cpus, gpus: what one worker reserves.
+    rows: how many rows a worker is handed at a time; with more than one it can prepare the next during the current.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Pool:
     workers: int = 0
     cpus: float = 1.0
     gpus: float = 0.0
+    rows: int = 1
 
 
 class Infeasible(RuntimeError):
@@ -57,6 +60,15 @@ def guarded(worker: Worker, row: Row) -> Row:
         return {**row, STOP: "disk_full", MESSAGE: full.args[0]}
     except Exception:  # noqa: BLE001 - a bug on one clip must not end a job of thousands; the run reports it and exits 1
         return {**row, STOP: "failed", MESSAGE: traceback.format_exc()}
+
+
+def in_turn(worker: Worker, rows: Sequence[Row]) -> Iterator[Row]:
+    """Run a worker on rows one after the other; one that can `prepare` is told of the next row before it begins."""
+    prepare = getattr(worker, "prepare", None)
+    for row, following in zip_longest(rows, rows[1:]):
+        if prepare is not None and following is not None and not following.get(STOP):
+            prepare(following)
+        yield guarded(worker, row)
 
 
 def run_inline(rows: Sequence[Row], pools: Sequence[Pool]) -> Iterator[Row]:
@@ -114,7 +126,8 @@ def _actor_class(pool: Pool) -> type:
             self.worker = pool.make()
 
         def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-            return {"row": [json.dumps(guarded(self.worker, json.loads(text))) for text in batch["row"]]}
+            rows = [json.loads(text) for text in batch["row"]]
+            return {"row": [json.dumps(row) for row in in_turn(self.worker, rows)]}
 
     Actor.__name__ = Actor.__qualname__ = pool.name
     return Actor
@@ -154,14 +167,14 @@ def run_ray(rows: Sequence[Row], pools: Sequence[Pool]) -> Iterator[Row]:
     total = ray.cluster_resources()
     placed = share_out(pools, total.get("CPU", 0.0), total.get("GPU", 0.0))
     log.info("pools: %s", ", ".join(f"{p.name}: {p.workers} x {p.cpus:g} CPU, {p.gpus:g} GPU" for p in placed))
-    blocks = max(1, min(len(rows), 2000))
+    blocks = max(1, min(-(-len(rows) // max(pool.rows for pool in pools)), 2000))
     data: ray.data.Dataset = ray.data.from_items(
         [{"row": json.dumps(row)} for row in rows], override_num_blocks=blocks
     )
     for pool in placed:
         data = data.map_batches(
             _actor_class(pool),
-            batch_size=1,
+            batch_size=pool.rows,
             compute=ray.data.ActorPoolStrategy(size=min(pool.workers, blocks)),
             num_cpus=pool.cpus,
             num_gpus=pool.gpus or None,

@@ -243,7 +243,7 @@ class Job:
 
     def _pool(self, name: str, make: Callable[[], Worker]) -> Pool:
         settings: PoolSettings = self.context.settings.pools[name]
-        return Pool(name, make, settings.workers, settings.cpus, settings.gpus)
+        return Pool(name, make, settings.workers, settings.cpus, settings.gpus, settings.rows)
 
     def _run(self, phase: str, rows: list[tuple[int, Row]], pools: list[Pool]) -> None:
         """Push rows through the executor. Units that were at work when earlier runs were killed come last."""

@@ -27,6 +27,8 @@ class IsolationSettings:
 class PoolSettings:
     """One kind of Ray actor. workers: 0 shares out what the machine has. cpus, gpus: what one actor reserves.
 
+    rows: clips that an actor is handed at a time. With more than one, the next clip is decoded in a thread while the
+    current one is worked on, at the price of a second clip in memory: 8 is right for a pool with a GPU.
     stages: the annotate stages that run in this actor and share one decode; unused by the pools ingest and pack. The
     stage `estimate` is only there where SMPLer-X is.
     """
@@ -34,6 +36,7 @@ class PoolSettings:
     workers: int = 0
     cpus: float = 1.0
     gpus: float = 0.0
+    rows: int = 1
     stages: tuple[str, ...] = ()
 
 

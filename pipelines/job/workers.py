@@ -21,6 +21,9 @@ from pipelines.job.samples import write_shard
 from pipelines.job.settings import ShardsSettings
 from pipelines.job.stages import Clip, IngestStage, PackStage, annotate_stages, annotate_units
 
+# The stages that decode the clip.
+PIXEL_STAGES = ("people", "keypoints", "face", "estimate")
+
 
 @dataclass(frozen=True)
 class RunContext:
@@ -84,16 +87,29 @@ class AnnotateWorker:
         self.context = context
         self.stages = annotate_stages(context.settings, context.choices)
         self.names = [name for name in names if name in self.stages]
+        self.prepared: dict[str, DecodedFrames] = {}
+
+    def _frames(self, clip: Clip) -> DecodedFrames:
+        ledger = self.context.ledger
+        ingest = ledger.record("ingest", clip.ingest_unit)
+        assert ingest is not None, "clips are listed by committed ingest units"
+        return DecodedFrames(ledger.folder_of(ingest) / clip.facts["file"], self.context.settings.decoded_mb << 20)
+
+    def prepare(self, row: Row) -> None:
+        """Begin to decode a clip whose turn comes next, if a stage that looks at pixels still has work on it."""
+        clip = Clip(**row["clip"])
+        units = annotate_units(self.stages, clip)
+        looking = [units[name] for name in self.names if name in PIXEL_STAGES]
+        if any(self.context.ledger.record(unit.stage, unit.id) is None for unit in looking):
+            self.prepared = {clip.key: self._frames(clip)}
+            self.prepared[clip.key].read_ahead()
 
     def __call__(self, row: Row) -> Row:
         context, ledger = self.context, self.context.ledger
         check_weights(context)
         clip = Clip(**row["clip"])
         units = annotate_units(self.stages, clip)
-        ingest = ledger.record("ingest", clip.ingest_unit)
-        assert ingest is not None, "clips are listed by committed ingest units"
-        video = ledger.folder_of(ingest) / clip.facts["file"]
-        frames = DecodedFrames(video, context.settings.decoded_mb << 20)
+        frames = self.prepared.pop(clip.key, None) or self._frames(clip)
         for name in self.names:
             earlier = {need: ledger.record(need, units[need].id) for need in self.stages[name].needs}
             records = {need: record for need, record in earlier.items() if record is not None}

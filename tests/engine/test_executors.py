@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.engine.atomic import DiskFull
-from pipelines.engine.executors import MESSAGE, STOP, Infeasible, Pool, Row, run_inline, share_out
+from pipelines.engine.executors import MESSAGE, STOP, Infeasible, Pool, Row, in_turn, run_inline, share_out
 
 
 def nothing() -> None:
@@ -77,6 +77,26 @@ def run(error: Exception | None) -> list[Row]:
 
 def test_rows_pass_through_all_pools_in_order():
     assert run(None) == [{"id": i, "first": True, "second": True} for i in range(3)]
+
+
+class Preparing:
+    """Notes the order in which it is told of rows."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def prepare(self, row: Row) -> None:
+        self.told.append(f"prepare {row['id']}")
+
+    def __call__(self, row: Row) -> Row:
+        self.told.append(f"work {row['id']}")
+        return row
+
+
+def test_a_worker_prepares_the_next_row_before_it_works_on_the_current_one():
+    worker = Preparing()
+    list(in_turn(worker, [{"id": 0}, {"id": 1}, {"id": 2, STOP: "dropped"}]))
+    assert worker.told == ["prepare 1", "work 0", "work 1"]
 
 
 def test_an_unexpected_error_ends_its_row_alone():
