@@ -49,6 +49,8 @@ SOURCES: dict[str, Source] = {
         "yzd-v/DWPose", 134_399_116, "724f4ff2439ed61afb86fb8a1951ec39c6220682803b4a8bd4f598cd913b1843"
     ),
     "smpler_x_h32.pth.tar": _hub(SMPLERX),
+    # Published later than the one above, with its camera corrected.
+    "smpler_x_h32_correct.pth.tar": _hub(SMPLERX),
     "smpler_x_l32.pth.tar": _hub(SMPLERX),
     "smpler_x_b32.pth.tar": _hub(SMPLERX),
     "smpler_x_s32.pth.tar": _hub(SMPLERX),
