@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -15,7 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.annotate.choice import choose, missing_for_full
-from pipelines.weights import CATALOGUE, find, search_folders
+from pipelines.weights import search_folders
+from pipelines.weights_fetch import Row, list_weights
 
 PACKAGES = (
     "torch",
@@ -39,20 +41,25 @@ PACKAGES = (
 OPTIONAL = {"onnxruntime-gpu", "decord", "pyrender", "insightface", "diffusers", "deepspeed"}
 
 
+def wide_console() -> Console:
+    """The terminal as it is; into a pipe, lines long enough for the tables."""
+    return Console(width=None if sys.stdout.isatty() else 180)
+
+
 def examine(console: Console | None = None) -> int:
     """Print the report. Returns 0 when the `lite` profile can run here, else 1."""
-    console = console or Console(width=None if sys.stdout.isatty() else 160)
+    console = console or wide_console()
     problems = _machine(console)
     problems += _packages(console)
-    _weights(console)
+    show_weights(console, list_weights())
     problems += _stages(console)
     missing = missing_for_full()
     if missing:
         console.print("Missing for the profile `full`:")
         for line in missing:
             console.print(Text(f"  {line}"))
-        folders = ", ".join(str(folder) for folder in search_folders())
-        console.print(Text(f"Weight files are looked for in: {folders} (set $VIVIDPOSE_WEIGHTS to add a folder)"))
+        folders = ", ".join(map(str, search_folders()))
+        console.print(Text(f"Files are looked for in: {folders}, the Hugging Face cache ($VIVIDPOSE_WEIGHTS adds more)"))
     for problem in problems:
         console.print(Text(f"problem: {problem}", style="red"))
     console.print("The profile `lite` " + ("cannot run yet." if problems else "can run."))
@@ -97,15 +104,23 @@ def _packages(console: Console) -> list[str]:
     return problems
 
 
-def _weights(console: Console) -> None:
+def show_weights(console: Console, rows: Sequence[Row]) -> None:
+    """Print a table of weight files: what for, licence, size, and whether they are here."""
     table = Table(title="Weights", title_justify="left")
-    for column in ("file", "stage", "profile", "licence", "commercial use", "found"):
-        table.add_column(column, overflow="fold")
-    for weight in CATALOGUE:
-        path = find(weight)
-        where = "shipped" if weight.shipped and path else str(path) if path else "no"
+    for column in ("file", "stage", "profile", "licence", "commercial use", "MB", "here"):
+        table.add_column(column, overflow="fold", justify="right" if column == "MB" else "left")
+    for row in rows:
+        weight = row.weight
+        size = row.path.stat().st_size if row.path else row.source.bytes if row.source else None
+        where = str(row.path) if row.state == "found" else row.state
         table.add_row(
-            weight.name, weight.role, weight.profile, weight.licence, "yes" if weight.commercial else "no", Text(where)
+            weight.name,
+            weight.role,
+            weight.profile,
+            weight.licence,
+            "yes" if weight.commercial else "no",
+            f"{size / 1e6:.1f}" if size else "",
+            Text(f"{where} {row.note}".rstrip(), style="yellow" if row.note else ""),
         )
     console.print(table)
 

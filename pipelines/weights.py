@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.body.body_file import FREE_BODY
+from pipelines.weights_sources import hub_cached
 
 SHIPPED = Path(__file__).parent
 
@@ -47,6 +48,7 @@ CATALOGUE: tuple[Weight, ...] = (
     Weight("yolox_l.onnx", "people", "full", "Apache-2.0", True),
     Weight("dw-ll_ucoco_384.onnx", "keypoints", "full", "Apache-2.0", True),
     Weight("SMPLX_NEUTRAL.npz", "body", "full", SMPLX, False),
+    Weight("smpler_x_h32_correct.pth.tar", "body", "full", SLAB, False),
     Weight("smpler_x_h32.pth.tar", "body", "full", SLAB, False),
     Weight("smpler_x_l32.pth.tar", "body", "full", SLAB, False),
     Weight("smpler_x_b32.pth.tar", "body", "full", SLAB, False),
@@ -67,7 +69,8 @@ def search_folders() -> tuple[Path, ...]:
 
 
 def find(weight: Weight) -> Path | None:
-    """The file on this machine, or None. Nested folders are looked into (InsightFace's archives nest twice)."""
+    """The file on this machine, or None: in the folders above, nested ones too (InsightFace's archives nest twice), or
+    in the Hugging Face cache."""
     if weight.shipped is not None:
         return weight.shipped if weight.shipped.is_file() else None
     for folder in search_folders():
@@ -75,7 +78,7 @@ def find(weight: Weight) -> Path | None:
             for path in sorted(folder.rglob(weight.name)):
                 if path.is_file():
                     return path
-    return None
+    return hub_cached(weight.name)
 
 
 def by_name(name: str) -> Weight:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.engine.atomic import file_digest
 from pipelines.weights import CATALOGUE, Weight, find, search_folders
-from pipelines.weights_sources import HUB, SOURCES, Source, hub_cached
+from pipelines.weights_sources import HUB, SOURCES, Source
 
 
 class FetchError(RuntimeError):
@@ -41,17 +41,12 @@ def list_weights() -> list[Row]:
     """Every file that the project can use, in the order of the catalogue. Reads no file's content."""
     rows = []
     for weight in CATALOGUE:
-        source, path = SOURCES.get(weight.name), locate(weight)
+        source, path = SOURCES.get(weight.name), find(weight)
         note = ""
         if path is not None and source is not None and source.bytes is not None and path.stat().st_size != source.bytes:
             note = f"{path.stat().st_size:,} bytes, the published file has {source.bytes:,}: another file, or damaged"
         rows.append(Row(weight, source, path, note))
     return rows
-
-
-def locate(weight: Weight) -> Path | None:
-    """The file in $VIVIDPOSE_WEIGHTS, ./weights, InsightFace's folder or the Hugging Face cache, in this order."""
-    return find(weight) or (None if weight.shipped is not None else hub_cached(weight.name))
 
 
 def destination() -> Path:
@@ -98,7 +93,7 @@ def fetch(name: str, *, accept_licence: bool = False, tell: Callable[[str], None
             f"{name} cannot be fetched without its own terms being accepted; {source.steps[0]} "
             f"`vividpose weights how-to {name}` gives all steps"
         )
-    present = locate(weight)
+    present = find(weight)
     if present is not None:
         _check_present(present, source)
         tell(f"{name} is already here: {present}")
@@ -112,18 +107,12 @@ def fetch(name: str, *, accept_licence: bool = False, tell: Callable[[str], None
     tell(f"fetching {_url(name, source)} to {folder}")
     path = _download(name, source, folder)
     if expected is not None:
-        got = digest(path)
+        got = file_digest(path)
         if got != expected:
             path.unlink()
             raise FetchError(f"{name}: expected sha256 {expected}, got {got}; the file was removed, fetch it again")
     tell(f"{path} ({path.stat().st_size:,} bytes, " + ("checksum right)" if expected else "no checksum known)"))
     return path
-
-
-def digest(path: Path) -> str:
-    """sha256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _known(name: str) -> tuple[Weight, Source | None]:
@@ -134,7 +123,7 @@ def _known(name: str) -> tuple[Weight, Source | None]:
 
 
 def _check_present(path: Path, source: Source) -> None:
-    if source.sha256 is not None and (got := digest(path)) != source.sha256:
+    if source.sha256 is not None and (got := file_digest(path)) != source.sha256:
         raise FetchError(
             f"{path} is another file or damaged: expected sha256 {source.sha256}, got {got}; "
             "move it away and fetch again"

@@ -10,8 +10,8 @@ import huggingface_hub
 import pytest
 
 from pipelines import weights_fetch, weights_sources
-from pipelines.weights import CATALOGUE, by_name
-from pipelines.weights_fetch import FetchError, fetch, how_to, list_weights, locate
+from pipelines.weights import CATALOGUE, by_name, find
+from pipelines.weights_fetch import FetchError, fetch, how_to, list_weights
 from pipelines.weights_sources import SOURCES, Source
 
 YOLOX = "yolox_l.onnx"
@@ -75,12 +75,12 @@ def test_the_list_tells_shipped_from_missing() -> None:
 )
 def test_files_that_lie_there_are_found(tmp_path: Path, place: str) -> None:
     path = put(tmp_path / place)
-    assert locate(by_name(YOLOX)) == path
+    assert find(by_name(YOLOX)) == path
 
 
 def test_the_nested_archive_of_insightface_is_found(tmp_path: Path) -> None:
     path = put(tmp_path / "home/.insightface/models/antelopev2/antelopev2/glintr100.onnx")
-    assert locate(by_name("glintr100.onnx")) == path
+    assert find(by_name("glintr100.onnx")) == path
 
 
 def test_a_file_of_another_size_is_noted(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 from pipelines.weights import CATALOGUE, by_name, find
 
 PROFILES = ("auto", "lite", "full")
-SMPLERX = tuple(f"smpler_x_{size}32.pth.tar" for size in "hlbs")
+# The best first; the corrected file of size h has another camera head than the first release.
+SMPLERX = ("smpler_x_h32_correct.pth.tar", *(f"smpler_x_{size}32.pth.tar" for size in "hlbs"))
 # Detector and recogniser of InsightFace's packs, the best first.
 FACE_PACKS = (
     ("scrfd_10g_bnkps.onnx", "glintr100.onnx"),
