@@ -59,7 +59,7 @@ def examine(console: Console | None = None) -> int:
         for line in missing:
             console.print(Text(f"  {line}"))
         folders = ", ".join(map(str, search_folders()))
-        console.print(Text(f"Files are looked for in: {folders}, the Hugging Face cache ($VIVIDPOSE_WEIGHTS adds more)"))
+        console.print(Text(f"Looked for in: {folders}, the Hugging Face cache ($VIVIDPOSE_WEIGHTS adds more)"))
     for problem in problems:
         console.print(Text(f"problem: {problem}", style="red"))
     console.print("The profile `lite` " + ("cannot run yet." if problems else "can run."))
