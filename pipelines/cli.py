@@ -74,9 +74,9 @@ def _shards(options: argparse.Namespace) -> int:
     from pipelines.engine.atomic import DiskFull
     from pipelines.engine.executors import Infeasible
     from pipelines.job.intake import NoSources
-    from pipelines.job.run import Busy, TooManyFailures, run_shards
+    from pipelines.job.run import BadOutput, Busy, TooManyFailures, run_shards
     from pipelines.job.settings import ShardsSettings
-    from pipelines.settings import BadSettings, build, load_yaml, with_overrides
+    from pipelines.settings import BadSettings, build, load_yaml, over, plain, with_overrides
 
     console = Console(stderr=True)
     try:
@@ -84,7 +84,7 @@ def _shards(options: argparse.Namespace) -> int:
         for name in ("profile", "executor"):
             if getattr(options, name):
                 data[name] = getattr(options, name)
-        settings = build(ShardsSettings, with_overrides(data, options.set))
+        settings = build(ShardsSettings, over(plain(ShardsSettings()), with_overrides(data, options.set)))
         for choice in choose(settings.profile):
             _tell(console, f"{choice.role:<10} {choice.told}  ({choice.why})")
             for line in choice.licences:
@@ -100,7 +100,16 @@ def _shards(options: argparse.Namespace) -> int:
     except DiskFull as error:
         _tell(console, f"error: {error}", style="red")
         return 3
-    except (BadSettings, BodyFileError, MissingWeights, Infeasible, Busy, NoSources, TooManyFailures) as error:
+    except (
+        BadOutput,
+        BadSettings,
+        BodyFileError,
+        Busy,
+        Infeasible,
+        MissingWeights,
+        NoSources,
+        TooManyFailures,
+    ) as error:
         _tell(console, f"error: {error}", style="red")
         return 1
     summary.show(Console())

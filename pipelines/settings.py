@@ -70,6 +70,19 @@ def with_overrides(data: dict[str, Any], assignments: list[str]) -> dict[str, An
     return data
 
 
+def over(defaults: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """`data` laid over `defaults`, group by group. A group that is given as null is taken away."""
+    merged = dict(defaults)
+    for key, value in data.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = over(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
 def plain(settings: Any) -> Any:
     """A settings dataclass as JSON- and YAML-able data."""
     if dataclasses.is_dataclass(settings) and not isinstance(settings, type):

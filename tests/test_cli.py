@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipelines.cli import main
 
@@ -23,6 +24,19 @@ def test_an_unknown_setting_is_one_line_that_names_the_known_ones(tmp_path: Path
     told = capsys.readouterr().err.strip().splitlines()
     assert len(told) == 1
     assert "ingest: there is no setting 'seconds'; there are min_seconds" in told[0]
+
+
+def test_one_setting_of_a_pool_leaves_the_others_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture):
+    (tmp_path / "a.mp4").touch()
+    told = ["--out", str(tmp_path / "out"), "--executor", "inline", "--set", "pools.ingest.workers=2"]
+    assert main(["shards", str(tmp_path), *told]) == 0
+    assert yaml.safe_load((tmp_path / "out" / "config.yaml").read_text())["pools"]["ingest"]["workers"] == 2
+
+
+def test_an_output_folder_that_cannot_be_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture):
+    (tmp_path / "a.mp4").touch()
+    assert main(["shards", str(tmp_path), "--out", str(tmp_path / "a.mp4"), "--executor", "inline"]) == 1
+    assert "cannot write to the output folder" in capsys.readouterr().err
 
 
 def test_bounds_of_settings_are_checked(tmp_path: Path, capsys: pytest.CaptureFixture):

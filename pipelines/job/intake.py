@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +12,7 @@ from fsspec.core import url_to_fs
 from pipelines.engine.atomic import digest
 from pipelines.ingest.content_hash import HashCache
 from pipelines.ingest.provenance import read_provenance
-from pipelines.ingest.sources import Source, find_sources
+from pipelines.ingest.sources import Source, find_sources, is_url
 from pipelines.job.plan import SourcePlan
 from pipelines.job.progress import Progress
 
@@ -22,16 +23,23 @@ class NoSources(RuntimeError):
     """What the user named does not exist or holds no video."""
 
 
-def take_in(src: str, work: Path, progress: Progress) -> list[SourcePlan]:
-    """Every source behind `src`, identified. Raises `NoSources` when there is none at all."""
+def take_in(src: str, out: Path, progress: Progress) -> list[SourcePlan]:
+    """Every source behind `src`, identified. Raises `NoSources` when there is none at all.
+
+    What lies in the output folder `out` is the job's own work and no source, unless `src` itself lies there.
+    """
     try:
         found = find_sources(src)
     except (FileNotFoundError, ValueError) as error:
         raise NoSources(str(error)) from error
+    if is_url(src) or not _inside(src, out):
+        found = [source for source in found if source.remote or not _inside(source.location, out)]
+    if len(found) == 1 and found[0].reason is not None and found[0].location == src:
+        raise NoSources(found[0].message)
     if not found:
         raise NoSources(f"{src}: no video files in it")
     with (
-        HashCache(work / "hashes.jsonl") as hashes,
+        HashCache(out / "work" / "hashes.jsonl") as hashes,
         ThreadPoolExecutor(HASH_THREADS) as threads,
         progress.phase("find", len(found)) as advance,
     ):
@@ -40,6 +48,10 @@ def take_in(src: str, work: Path, progress: Progress) -> list[SourcePlan]:
             advance({"label": row.name})
             planned.append(row)
     return planned
+
+
+def _inside(path: str | Path, folder: Path) -> bool:
+    return Path(os.path.abspath(path)).is_relative_to(folder.absolute())
 
 
 def _plan(source: Source, hashes: HashCache) -> SourcePlan:

@@ -16,7 +16,7 @@ import yaml
 from pipelines.annotate.checksums import weight_digest
 from pipelines.annotate.choice import choose
 from pipelines.body.body_file import FREE_BODY, read_body_file
-from pipelines.engine.atomic import DiskFull, remove_unfinished, write_whole
+from pipelines.engine.atomic import DiskFull, disk_full_as_such, remove_unfinished, write_whole
 from pipelines.engine.executors import EXECUTORS, MESSAGE, STOP, Pool, Row, Worker
 from pipelines.engine.ledger import Ledger, Record, Unit, new_run_id
 from pipelines.job.dataset import Entry, manifest_rows, write_dataset, write_manifest
@@ -42,6 +42,10 @@ from pipelines.settings import BadSettings, plain
 log = logging.getLogger(__name__)
 
 
+class BadOutput(RuntimeError):
+    """The output folder cannot be made or written to."""
+
+
 class Busy(RuntimeError):
     """Another run is at work on the same output folder."""
 
@@ -53,8 +57,13 @@ class TooManyFailures(RuntimeError):
 @contextmanager
 def only_run(work: Path) -> Iterator[None]:
     """Hold the output folder for one run at a time. The lock goes with the process, however that ends."""
-    work.mkdir(parents=True, exist_ok=True)
-    with (work / "lock").open("a+") as lock:
+    try:
+        with disk_full_as_such(work):
+            work.mkdir(parents=True, exist_ok=True)
+            lock = (work / "lock").open("a+")
+    except OSError as error:
+        raise BadOutput(f"cannot write to the output folder {work.parent}: {error.strerror}") from error
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -82,7 +91,7 @@ def run_shards(src: str, out: Path, settings: ShardsSettings, *, retry_quarantin
             log.info("removed %d unfinished files and folders of earlier runs", removed)
         write_whole(out / "config.yaml", yaml.safe_dump(plain(settings), sort_keys=False).encode())
         with Progress() as progress:
-            found = take_in(src, out / "work", progress)
+            found = take_in(src, out, progress)
             plan.add_sources(found)
             census = take_census(plan.sources(), found)
             sources = census.unique

@@ -115,6 +115,13 @@ def test_a_source_that_does_not_exist_is_an_error_that_names_it(tmp_path: Path, 
     assert "absent" in capsys.readouterr().err
 
 
+def test_an_output_folder_inside_the_source_folder_is_no_source(tmp_path: Path):
+    nobody(tmp_path / "a.mp4", 60)
+    for _ in range(2):
+        assert run(tmp_path, tmp_path / "data") == 0
+    assert set(endings(tmp_path / "data")) == {"a.mp4"}
+
+
 def crashing(location: str, name: str, folder: Path, config: IngestConfig) -> Outcome:
     """Stands in for a decoder that crashes on one file."""
     if name == "b.mp4":
