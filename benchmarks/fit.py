@@ -1,6 +1,6 @@
 """The body fit on known bodies (recovery in millimetres) and its speed.
 
-    python benchmarks/fit.py [--frames 288] [--keypoints FILE.npz ...]
+    python -m benchmarks.fit [--frames 288] [--keypoints FILE.npz ...]
 
 A free body dances with known parameters; its key points, exact or with noise, with and without world landmarks, are
 fitted and compared. `--keypoints` adds real clips: an npz with points (T, 133, 2), scores (T, 133), boxes (T, 4), size
@@ -10,15 +10,12 @@ fitted and compared. `--keypoints` adds real clips: an npz with points (T, 133, 
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pipelines.body.fit import FitResult, fit_sequence
 from pipelines.body.model import Body, load_body
