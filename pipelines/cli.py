@@ -72,7 +72,7 @@ def _shards(options: argparse.Namespace) -> int:
     from pipelines.annotate.choice import MissingWeights, choose
     from pipelines.body.body_file import BodyFileError
     from pipelines.engine.atomic import DiskFull
-    from pipelines.engine.executors import Infeasible
+    from pipelines.engine.executors import Infeasible, NoCluster
     from pipelines.job.intake import NoSources
     from pipelines.job.run import BadOutput, Busy, TooManyFailures, run_shards
     from pipelines.job.settings import ShardsSettings
@@ -107,6 +107,7 @@ def _shards(options: argparse.Namespace) -> int:
         Busy,
         Infeasible,
         MissingWeights,
+        NoCluster,
         NoSources,
         TooManyFailures,
     ) as error:

@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any, Protocol
 
 from pipelines.engine.atomic import DiskFull
@@ -133,34 +134,52 @@ def _actor_class(pool: Pool) -> type:
     return Actor
 
 
-def start_ray() -> None:
-    """Join the cluster in RAY_ADDRESS, or start a local Ray; nothing if one is already running in this process."""
-    import ray
+class NoCluster(RuntimeError):
+    """The Ray cluster in RAY_ADDRESS cannot be joined."""
 
-    if ray.is_initialized():
-        return
+
+def start_ray() -> None:
+    """Join the cluster in RAY_ADDRESS, or start a local Ray; nothing if one is already running in this process.
+
+    Raises `NoCluster`.
+    """
+    address = os.environ.get("RAY_ADDRESS")
+    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    if address and (token.is_file() or os.environ.get("RAY_AUTH_TOKEN")):
+        # `ray start` asks for the token by default, `ray.init` does not offer it by default. Read when ray is imported.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")
     # Ray warns in red about how Ray Data itself passes arguments to its actors; its own log files keep everything.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    options: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False, "configure_logging": False}
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(runtime_env={"env_vars": THREAD_ENVIRONMENT}, **options)
-    else:
+    import ray
+
+    if ray.is_initialized():
+        return
+    options: dict[str, Any] = {
+        "logging_level": logging.WARNING,
+        "log_to_driver": False,
+        "configure_logging": False,
+        "runtime_env": {"env_vars": THREAD_ENVIRONMENT},
+    }
+    if not address:
         # Rows are references of a few hundred bytes: the smallest object store is plenty.
-        ray.init(
-            include_dashboard=False,
-            object_store_memory=128 << 20,
-            runtime_env={"env_vars": THREAD_ENVIRONMENT},
-            **options,
-        )
+        ray.init(address="local", include_dashboard=False, object_store_memory=128 << 20, **options)
+        return
+    try:
+        ray.init(address=address, **options)
+    except (ConnectionError, RuntimeError) as error:
+        raise NoCluster(
+            f"cannot join the Ray cluster at RAY_ADDRESS={address}: {str(error).splitlines()[0]}. If it asks for a "
+            "token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH; without RAY_ADDRESS a Ray is started here."
+        ) from error
 
 
 def run_ray(rows: Sequence[Row], pools: Sequence[Pool]) -> Iterator[Row]:
     """Every row through every pool as one Ray Data pipeline; rows come back as they finish."""
+    start_ray()
     import ray
 
-    start_ray()
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.execution_options.verbose_progress = False
