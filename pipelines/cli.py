@@ -73,6 +73,7 @@ def _shards(options: argparse.Namespace) -> int:
     from pipelines.body.body_file import BodyFileError
     from pipelines.engine.atomic import DiskFull
     from pipelines.engine.executors import Infeasible, NoCluster
+    from pipelines.engine.setup_error import SetupError
     from pipelines.job.intake import NoSources
     from pipelines.job.run import BadOutput, Busy, TooManyFailures, run_shards
     from pipelines.job.settings import ShardsSettings
@@ -109,6 +110,7 @@ def _shards(options: argparse.Namespace) -> int:
         MissingWeights,
         NoCluster,
         NoSources,
+        SetupError,
         TooManyFailures,
     ) as error:
         _tell(console, f"error: {error}", style="red")

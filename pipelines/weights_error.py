@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipelines.engine.setup_error import SetupError
 
-class WeightsError(ValueError):
+
+class WeightsError(SetupError, ValueError):
     """A file of weights that is missing, damaged, or not what the stage needs.
 
     path: the file. message: what was expected, what came, and what to do.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from pipelines.annotate.people import read_boxes
 from pipelines.body.camera import assumed_camera
 from pipelines.engine.ledger import Outcome
 from pipelines.shard_format import encode_body
-from pipelines.stages.dwpose.providers import Device
+from pipelines.stages.dwpose.providers import Device, ProviderError, gpu_visible
 
 if TYPE_CHECKING:
     from pipelines.stages.smplerx.estimator import SmplerX
@@ -65,6 +66,11 @@ class EstimateStage:
 
         body_file, checkpoint = self.choice.files
         cuda = self.device != "cpu" and torch.cuda.is_available()
+        told = "this torch cannot use a GPU: install its CUDA build, or set estimators.device=cpu"
+        if not cuda and self.device in ("cuda", "tensorrt"):
+            raise ProviderError(f"SMPLer-X was to run on the GPU (estimators.device={self.device}), but {told}")
+        if not cuda and self.device == "auto" and gpu_visible():
+            warnings.warn(f"SMPLer-X runs on the CPU though there is a GPU: {told}", RuntimeWarning, stacklevel=2)
         return SmplerX(
             checkpoint,
             load_body(body_file),

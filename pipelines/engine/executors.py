@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipelines.engine.atomic import DiskFull
+from pipelines.engine.setup_error import SetupError
 from pipelines.engine.threads import THREAD_ENVIRONMENT, one_thread
 
 log = logging.getLogger(__name__)
@@ -52,13 +53,15 @@ class Infeasible(RuntimeError):
 
 
 def guarded(worker: Worker, row: Row) -> Row:
-    """Run a worker on a row. A full disk and an unexpected exception end the row, not the process."""
+    """Run a worker on a row. A full disk, a wrong set-up and an unexpected exception end the row, not the process."""
     if row.get(STOP):
         return row
     try:
         return worker(row)
     except DiskFull as full:
         return {**row, STOP: "disk_full", MESSAGE: full.args[0]}
+    except SetupError as error:
+        return {**row, STOP: "setup", MESSAGE: str(error)}
     except Exception:  # noqa: BLE001 - a bug on one clip must not end a job of thousands; the run reports it and exits 1
         return {**row, STOP: "failed", MESSAGE: traceback.format_exc()}
 

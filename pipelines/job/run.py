@@ -19,6 +19,7 @@ from pipelines.body.body_file import FREE_BODY, read_body_file
 from pipelines.engine.atomic import DiskFull, disk_full_as_such, remove_unfinished, write_whole
 from pipelines.engine.executors import EXECUTORS, MESSAGE, STOP, Pool, Row, Worker
 from pipelines.engine.ledger import Ledger, Record, Unit, new_run_id
+from pipelines.engine.setup_error import SetupError
 from pipelines.job.dataset import Entry, manifest_rows, write_dataset, write_manifest
 from pipelines.job.intake import take_in
 from pipelines.job.plan import Plan, SourcePlan, take_census
@@ -265,6 +266,8 @@ class Job:
                 advance(row)
                 if row.get(STOP) == "disk_full":
                     raise DiskFull(row[MESSAGE])
+                if row.get(STOP) == "setup":
+                    raise SetupError(row[MESSAGE])
                 if row.get(STOP) == "failed":
                     self.failures.append((f"{phase}: {row['label']}", row[MESSAGE]))
                     if len(self.failures) >= self.context.settings.max_failures:

@@ -15,6 +15,7 @@ from pipelines.annotate.clip_stage import ClipInput, DecodedFrames
 from pipelines.engine.executors import MESSAGE, STOP, Row
 from pipelines.engine.isolation import IsolatedWorker
 from pipelines.engine.ledger import Ledger, Outcome, Record
+from pipelines.engine.setup_error import SetupError
 from pipelines.engine.stage import run_unit
 from pipelines.job.ingest_source import ingest_source
 from pipelines.job.samples import write_shard
@@ -40,7 +41,7 @@ class RunContext:
         return Ledger(self.out / "work")
 
 
-class WeightsDiffer(RuntimeError):
+class WeightsDiffer(SetupError):
     """A weight file here is not the one the run was planned with."""
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pipelines.engine.atomic import DiskFull
 from pipelines.engine.executors import MESSAGE, STOP, Infeasible, Pool, Row, in_turn, run_inline, share_out
+from pipelines.engine.setup_error import SetupError
 
 
 def nothing() -> None:
@@ -104,6 +105,11 @@ def test_an_unexpected_error_ends_its_row_alone():
     assert [row.get(STOP) for row in rows] == [None, "failed", None]
     assert "ZeroDivisionError: by zero" in rows[1][MESSAGE]
     assert "second" not in rows[1]
+
+
+def test_a_wrong_set_up_is_told_apart_from_an_error():
+    row = run(SetupError("the file is damaged"))[1]
+    assert (row[STOP], row[MESSAGE]) == ("setup", "the file is damaged")
 
 
 def test_a_full_disk_is_told_apart_from_an_error():

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from pipelines.annotate.choice import MissingWeights, choose
+from pipelines.annotate.estimate import EstimateStage
 from pipelines.cli import main
 from pipelines.shard_format import Sample, read_shard
+from pipelines.stages.dwpose.providers import ProviderError
 from tests.body.conformance import write_smplx_file
 from tests.stages.dwpose.conformance import silhouette_yolox, standing_pose
 from tests.stages.smplerx.published import write_checkpoint
@@ -108,6 +111,31 @@ def test_auto_takes_what_is_there():
 @pytest.mark.usefixtures("user")
 def test_lite_takes_nothing_of_the_users():
     assert [choice.estimator for choice in choose("lite")] == ["blazepose", "blazepose", "none", "fit"]
+
+
+def shards_of(folder: Path, *settings: str) -> int:
+    write_video(folder / "figure.mp4", (figure(number) for number in range(24)), rate=10)
+    overrides = [part for setting in ("people.cut=1e9", *settings) for part in ("--set", setting)]
+    told = ["--out", str(folder / "out"), "--executor", "inline", *overrides]
+    return main(["shards", str(folder / "figure.mp4"), *told])
+
+
+def test_a_truncated_net_ends_the_run_with_one_line(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    (tmp_path / "yolox_l.onnx").write_bytes((weights / "yolox_l.onnx").read_bytes()[:2000])
+    monkeypatch.setenv("VIVIDPOSE_WEIGHTS", str(tmp_path))
+    assert shards_of(tmp_path) == 1
+    assert "yolox_l.onnx: " in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+@pytest.mark.usefixtures("user")
+def test_a_gpu_that_is_asked_for_and_absent_is_an_error(tmp_path: Path):
+    stage = EstimateStage(choose("auto")[-1], "cuda", batch=1, half=False, compiled=False)
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(ProviderError, match=r"estimators\.device=cpu"):
+        stage._load()
 
 
 def test_full_without_one_file_names_it(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from pipelines.engine.setup_error import SetupError
+
 Device = Literal["auto", "cuda", "tensorrt", "cpu"]
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
@@ -26,7 +28,7 @@ INSTALL = (
 )
 
 
-class ProviderError(RuntimeError):
+class ProviderError(SetupError):
     """The device that was asked for cannot be used."""
 
 
