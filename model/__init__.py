@@ -1,0 +1,1 @@
+"""The VividPose model. Imports nothing of `pipelines` or `train`, so that it can be used alone."""
