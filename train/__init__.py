@@ -1,0 +1,1 @@
+"""The trainer: `deepspeed train/main.py`."""
