@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -34,7 +35,9 @@ def _refuse_unknown(cls: Any, data: Mapping[str, Any], where: str) -> None:
     names = [field.name for field in dataclasses.fields(cls)]
     for key, value in data.items():
         if key not in names:
-            raise BadSettings(f"{where}: there is no setting {key!r}; there are {', '.join(names)}")
+            near = difflib.get_close_matches(str(key), names, n=1)
+            meant = f" (did you mean {near[0]!r}?)" if near else ""
+            raise BadSettings(f"{where}: there is no setting {key!r}{meant}; there are {', '.join(names)}")
         if dataclasses.is_dataclass(hints[key]) and isinstance(value, Mapping):
             _refuse_unknown(hints[key], value, f"{where}: {key}")
 

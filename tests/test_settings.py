@@ -27,7 +27,12 @@ def test_what_is_not_given_keeps_its_default():
 
 
 def test_an_unknown_key_is_named_with_the_known_ones():
-    with pytest.raises(BadSettings, match="inner: there is no setting 'second'; there are seconds, names"):
+    with pytest.raises(BadSettings, match="inner: there is no setting 'colour'; there are seconds, names"):
+        build(Outer, {"inner": {"colour": 3}})
+
+
+def test_the_nearest_known_name_is_proposed():
+    with pytest.raises(BadSettings, match=r"no setting 'second' \(did you mean 'seconds'\?\)"):
         build(Outer, {"inner": {"second": 3}})
 
 
