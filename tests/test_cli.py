@@ -23,7 +23,7 @@ def test_an_unknown_setting_is_one_line_that_names_the_known_ones(tmp_path: Path
     assert main(["shards", str(tmp_path), "--out", str(tmp_path / "out"), "--set", "ingest.seconds=3"]) == 1
     told = capsys.readouterr().err.strip().splitlines()
     assert len(told) == 1
-    assert "ingest: there is no setting 'seconds'; there are min_seconds" in told[0]
+    assert "ingest: there is no setting 'seconds' (did you mean 'min_seconds'?); there are min_seconds" in told[0]
 
 
 def test_one_setting_of_a_pool_leaves_the_others_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture):
