@@ -7,10 +7,10 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from pipelines.commands import doctor, inspect, shards, weights
+from pipelines.commands import doctor, forget, inspect, shards, weights
 from pipelines.engine.threads import one_thread
 
-COMMANDS = (shards, inspect, weights, doctor)
+COMMANDS = (shards, inspect, forget, weights, doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

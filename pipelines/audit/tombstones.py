@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.engine.atomic import write_whole
-from pipelines.engine.storage import open_store
 from pipelines.engine.storage import join, open_store
 
 FILE = "tombstones.jsonl"
@@ -80,10 +79,9 @@ class Tombstones:
         """
         path = join(out, FILE)
         try:
-            text = open_store(out).get(FILE).decode("utf-8")
+            lines = open_store(out).get(FILE).decode("utf-8", "replace").split("\n")
         except FileNotFoundError:
             return cls()
-        lines = text.split("\n")
         stones = []
         for number, line in enumerate(lines, 1):
             if not line.strip():
@@ -94,7 +92,7 @@ class Tombstones:
                 if number == len(lines):
                     continue
                 raise BadTombstones(
-                    f"{out}/{FILE}, line {number} is not a tombstone ({error}): put the line right, or restore the file; "
+                    f"{path}, line {number} is not a tombstone ({error}): put the line right, or restore the file; "
                     "without it a withdrawn person could come back"
                 ) from error
         return cls(stones)
