@@ -12,7 +12,8 @@ export SRC OUT
 # One thread per numerical operator: parallelism comes from the actors, and results do not depend on the machine.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup setup-dev shards inspect doctor test test-all check bench-pipelines clean
+.PHONY: help setup setup-dev setup-train shards inspect doctor train latents animate evaluate audit docker test test-all check \
+	bench-pipelines bench-model bench-stream clean
 
 help:
 	@echo "make shards SRC=videos/ [OUT=data] [PROFILE=auto|lite|full] [ARGS=...]   videos to shards (no SRC: demo videos)"
