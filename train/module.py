@@ -1,0 +1,117 @@
+"""The one module that is trained: a batch in, the loss of each sample out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from model import edm
+from model.conditions import ClipInputs, Given
+from model.vividpose import VividPose
+from train.draws import Draws, draw
+from train.encoders import Encoders
+from train.guards import poisoned
+from train.settings import DiffusionSettings
+from train.stream.batch import TrainBatch
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the last forward pass saw, for the log. losses, sigmas: fp32 (B,). cached: whether latents came with the
+    batch."""
+
+    losses: Tensor
+    sigmas: Tensor
+    cached: bool
+
+
+class TrainingModule(nn.Module):
+    """Draws, encodes, denoises and compares. DeepSpeed wraps it; `forward` gives the mean loss of the batch.
+
+    autocast: run the networks in bf16 while their weights stay fp32 (ZeRO 0). The encoders are not part of the module:
+    no engine shards, casts or saves them.
+    """
+
+    def __init__(
+        self, model: VividPose, encoders: Encoders, settings: DiffusionSettings, seed: int, autocast: bool = False
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.hidden = (encoders,)
+        self.settings = settings
+        self.seed = seed
+        self.autocast = autocast
+        self.seen: Seen | None = None
+
+    @property
+    def encoders(self) -> Encoders:
+        return self.hidden[0]
+
+    def forward(self, batch: TrainBatch, everything: bool = False) -> Tensor:
+        """The mean loss, fp32, a scalar. everything: act as if every sample had every condition; for the first look at
+        the network, never for training."""
+        clip, vae = self.model.config.vae, self.encoders.vae
+        frames, height, width = batch.skeleton.shape[1], *batch.skeleton.shape[-2:]
+        latent = (frames, clip.latent_channels, height // vae.factor, width // vae.factor)
+        draws = draw(self.settings, self.seed, batch.index.tolist(), latent, (3, height, width))
+        if everything:
+            yes = torch.ones(len(batch), dtype=torch.bool)
+            batch = replace(batch, face_valid=yes)
+            draws = replace(draws, kept=Given(yes, yes, yes, yes, yes))
+        device = batch.skeleton.device
+        x0 = self.encoders.latents(batch, draws.posterior.to(device))
+        noise, sigma = draws.noise.to(device), draws.sigma.to(device)
+        inputs = self._inputs(batch, draws)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.autocast):
+            scaled = edm.scaled(edm.noised(x0, noise, sigma), sigma).to(self._dtype())
+            F = self.model(scaled, edm.c_noise(sigma), self.model.conditions(inputs, check=False))
+        losses = edm.loss(F, x0, noise, sigma, self._weight_map(batch, latent))
+        self.seen = Seen(losses.detach(), draws.sigma, batch.latents is not None)
+        return poisoned(losses.mean())
+
+    def _dtype(self) -> torch.dtype:
+        return next(self.model.parameters()).dtype
+
+    def _inputs(self, batch: TrainBatch, draws: Draws) -> ClipInputs:
+        dtype, device = self._dtype(), batch.skeleton.device
+        kept = draws.kept
+        clips = len(batch)
+        image_latent = self.encoders.image_latent(
+            batch.reference, draws.image_noise.to(device), draws.noise_aug.to(device)
+        )
+        return ClipInputs(
+            reference_latent=self.encoders.reference_latent(batch).to(dtype),
+            image_latent=image_latent.to(dtype),
+            clip_embedding=self.encoders.clip_embedding(batch).to(dtype),
+            face_embedding=batch.face_embedding.to(dtype),
+            skeleton=(batch.skeleton.float() / 255).to(dtype),
+            rendering=(batch.rendering.float() / 255).to(dtype),
+            fps=batch.fps.float(),
+            motion_bucket=torch.full((clips,), float(self.settings.motion_bucket), device=device),
+            noise_aug=draws.noise_aug.to(device),
+            given=replace(kept, face=kept.face & batch.face_valid.cpu()),
+        )
+
+    def _weight_map(self, batch: TrainBatch, latent: tuple[int, ...]) -> Tensor | None:
+        """(B, T, 1, h, w): the weights of face and hands inside their boxes, 1 elsewhere; None when all is 1."""
+        face, hand = self.settings.face_weight, self.settings.hand_weight
+        if face == 1 and hand == 1:
+            return None
+        size = latent[-2:]
+        shrink = size[0] / batch.skeleton.shape[-2]
+        weights = torch.ones(len(batch), latent[0], *size, device=batch.skeleton.device)
+        boxes = [(batch.face_box, face), (batch.hand_boxes[:, :, 0], hand), (batch.hand_boxes[:, :, 1], hand)]
+        for box, weight in boxes:
+            weights = torch.where(inside(box * shrink, size), weights.clamp(min=weight), weights)
+        return weights.unsqueeze(2)
+
+
+def inside(boxes: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Which cells of a grid of `size` (h, w) overlap boxes (B, T, 4), x0 y0 x1 y1 in cells; bool (B, T, h, w). An empty
+    box (all zero) overlaps none."""
+    y, x = (torch.arange(n, device=boxes.device) for n in size)
+    x0, y0, x1, y1 = (edge[..., None] for edge in boxes.unbind(-1))
+    across, down = (x + 1 > x0) & (x < x1), (y + 1 > y0) & (y < y1)
+    return down[..., :, None] & across[..., None, :]

@@ -1,0 +1,263 @@
+"""From settings to a trainer that is ready to run: model, encoders, stream, first look, resume."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from model.config import load_config
+from model.folder import create
+from model.vividpose import VividPose
+from pipelines.engine.atomic import whole_file
+from pipelines.settings import BadSettings, plain
+from train import checkpoint as checkpoints
+from train.encoders import Encoders
+from train.guards import refuse_unused
+from train.load_encoders import load_encoders
+from train.log import Log
+from train.loop import Trainer
+from train.memory import plan
+from train.module import TrainingModule
+from train.probe import Probe, probe
+from train.ranks import Ranks
+from train.run_folder import code_version, save_settings
+from train.settings import TrainSettings, differences
+from train.stopping import Stopping
+from train.stream.batch import collate
+from train.stream.order import rank_positions
+from train.stream.stream import Stream
+from train.throughput import peak_tflops
+
+FROZEN = "frozen.safetensors"
+"""In the run's folder: the parameters that do not train, written once."""
+
+
+@dataclass(frozen=True)
+class StartOptions:
+    """resume: "auto", "never", or a folder: a checkpoint, or another run's folder, whose newest is taken."""
+
+    resume: str = "auto"
+    accept_dataset_change: bool = False
+
+
+def prepare(settings: TrainSettings, options: StartOptions, ranks: Ranks, stopping: Stopping) -> Trainer:
+    """Everything before the first step. The run folder must be locked. Raises the errors that `train.main` tells."""
+    checkpoint, told = find_checkpoint(settings.out, options.resume, ranks)
+    if checkpoint is not None:
+        told += changed_settings(checkpoint, settings)
+    model = build_model(settings, checkpoint)
+    named = trained_parameters(model, settings.model.groups)
+    frozen = {name: p for name, p in model.named_parameters() if name not in named}
+    load_weights(model, named, frozen, checkpoint, settings.out)
+    encoders = load_encoders(settings.encoders, model.config, ranks.device)
+    stream, position_told = open_stream(settings, checkpoint, options, ranks)
+    told += position_told
+    module = TrainingModule(model, encoders, settings.diffusion, settings.seed, _autocast(settings))
+    exact = {name: parameter.data for name, parameter in named.items()}
+    _cast(module, ranks.device, settings)
+    model.set_checkpointing(settings.engine.checkpointing)  # type: ignore[arg-type]
+    looked = first_look(module, named, stream, settings, ranks)
+    if settings.engine.compile:
+        model.compile_blocks()
+    meta = {
+        "settings": plain(settings),
+        "code": ranks.from_first(code_version()),
+        "dataset_hash": stream.hash,
+        "model": settings.model.config,
+        "zero_stage": settings.engine.zero_stage,
+    }
+    log = None
+    if ranks.first:
+        if checkpoint is None and frozen:
+            with whole_file(settings.out / FROZEN) as path:
+                save_file({name: p.detach().cpu().float().contiguous() for name, p in frozen.items()}, path)
+        run = {**meta, "ranks": ranks.count, "resumed_from": str(checkpoint.folder) if checkpoint else None}
+        save_settings(settings.out, run)
+        log = Log(settings.out, settings.log, settings.steps, checkpoint.step if checkpoint else 0, run)
+    states = plan(
+        settings.engine,
+        sum(p.numel() for p in exact.values()),
+        sum(p.numel() for p in frozen.values()),
+        encoders.bytes(),
+        settings.ema.decay > 0,
+        ranks.count,
+        looked.saved_bytes,
+    )
+    trainer = Trainer(
+        settings, ranks, module, named, exact, stream, stopping, log, meta, states, looked.step_flops,
+        peak_tflops(ranks.device, settings.engine.precision, settings.log.peak_tflops),
+    )  # fmt: skip
+    if checkpoint is not None:
+        trainer.resume(checkpoint)
+    if log is not None:
+        _tell(log, trainer, checkpoint, told, looked, encoders)
+    return trainer
+
+
+def find_checkpoint(out: Path, resume: str, ranks: Ranks) -> tuple[checkpoints.Checkpoint | None, list[str]]:
+    """Where to go on from, and what to tell about it. Collective. Raises `BadSettings`, `BadCheckpoint`."""
+    own = out / "checkpoints"
+    if resume == "never":
+        if ranks.from_first(any(own.glob("step-*"))):
+            raise BadSettings(f"--resume never: {own} holds checkpoints; give the new run a folder with --set out=...")
+        return None, []
+    if resume == "auto":
+        found, reasons = checkpoints.newest(own, ranks)
+    elif (Path(resume) / checkpoints.MANIFEST).exists():
+        found, reasons = checkpoints.opened(Path(resume), ranks), []
+    else:
+        found, reasons = checkpoints.newest(Path(resume) / "checkpoints", ranks)
+    told = [f"passed over: {reason}" for reason in reasons]
+    if found is None and (reasons or resume != "auto"):
+        where = own if resume == "auto" else resume
+        because = f" ({'; '.join(reasons)})" if reasons else ""
+        raise checkpoints.BadCheckpoint(
+            f"there is no complete checkpoint in {where}{because}. To begin anew, give the run another folder with "
+            "--set out=..."
+        )
+    return found, told
+
+
+def changed_settings(checkpoint: checkpoints.Checkpoint, settings: TrainSettings) -> list[str]:
+    """What differs from the settings of the checkpoint, a line each. Raises `BadSettings` for what must not differ."""
+    changed = differences(checkpoint.manifest["settings"], json.loads(json.dumps(plain(settings))))
+    for line in changed:
+        if line.startswith(("batch.clips:", "model.config:", "model.groups", "seed:")):
+            raise BadSettings(
+                f"the checkpoint {checkpoint.folder} was made with another setting, {line}, which must stay for a run "
+                "to go on; start a new run with --set out=..., from exported weights with --set model.pretrained=..."
+            )
+    return [f"changed since the checkpoint: {line}" for line in changed]
+
+
+def build_model(settings: TrainSettings, checkpoint: checkpoints.Checkpoint | None) -> VividPose:
+    """On the CPU in fp32. A resumed run needs no pretrained folder: all weights are in its checkpoint."""
+    if settings.model.pretrained is not None and checkpoint is None:
+        from model.folder import load_model
+
+        return load_model(settings.model.pretrained)
+    return create(load_config(settings.model.config), settings.seed)
+
+
+def trained_parameters(model: VividPose, groups: tuple[str, ...]) -> dict[str, nn.Parameter]:
+    """The parameters that train, by name; the others are frozen. Raises `BadSettings` for an unknown group."""
+    known = model.groups()
+    unknown = [group for group in groups if group not in known and group != "all"]
+    if unknown or not groups:
+        raise BadSettings(f"model.groups: there is no {', '.join(unknown)}; there are all, {', '.join(known)}")
+    wanted = {id(p) for group, members in known.items() if group in groups or "all" in groups for p in members}
+    for parameter in model.parameters():
+        parameter.requires_grad_(id(parameter) in wanted)
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+@torch.no_grad()
+def load_weights(
+    model: VividPose,
+    named: Mapping[str, nn.Parameter],
+    frozen: Mapping[str, nn.Parameter],
+    checkpoint: checkpoints.Checkpoint | None,
+    out: Path,
+) -> None:
+    """Fill the model with the checkpoint's weights and the run's frozen ones. Raises `BadCheckpoint`."""
+    if checkpoint is None:
+        return
+    reader = checkpoints.FragmentReader(checkpoint)
+    missing, surplus = named.keys() - reader.shapes.keys(), reader.shapes.keys() - named.keys()
+    if missing or surplus:
+        raise checkpoints.BadCheckpoint(
+            f"{checkpoint.folder} belongs to another model: it lacks {len(missing)} parameters "
+            f"({', '.join(sorted(missing)[:3])}), has {len(surplus)} unknown ones ({', '.join(sorted(surplus)[:3])})"
+        )
+    for name, parameter in named.items():
+        if list(parameter.shape) != reader.shapes[name]:
+            raise checkpoints.BadCheckpoint(
+                f"{checkpoint.folder}: {name} has shape {reader.shapes[name]}, the model wants {list(parameter.shape)}"
+            )
+        parameter.copy_(reader.whole("weight", name))
+    if frozen:
+        for name, tensor in frozen_weights(checkpoint.folder).items():
+            frozen[name].copy_(tensor)
+
+
+def frozen_weights(checkpoint: Path) -> dict[str, Tensor]:
+    """The frozen parameters of the run that a checkpoint's folder belongs to. Raises `BadCheckpoint` without them."""
+    path = checkpoint.parent.parent / FROZEN
+    if not path.is_file():
+        raise checkpoints.BadCheckpoint(f"{path} is missing: it holds the weights that {checkpoint} does not train")
+    return load_file(path)
+
+
+def open_stream(
+    settings: TrainSettings, checkpoint: checkpoints.Checkpoint | None, options: StartOptions, ranks: Ranks
+) -> tuple[Stream, list[str]]:
+    """The stream at the checkpoint's position. Raises `StreamChanged` unless a changed dataset is accepted."""
+    start = checkpoint.manifest["stream"]["position"] if checkpoint else 0
+    data = replace(settings.data, pin_memory=settings.data.pin_memory or ranks.device.type == "cuda")
+    stream = Stream(data, ranks.rank, ranks.count, settings.batch.clips_at_once, start)
+    if checkpoint is None:
+        return stream, []
+    if options.accept_dataset_change:
+        old = checkpoint.manifest["stream"]["dataset_hash"]
+        return stream, [] if old == stream.hash else [f"the dataset changed, as accepted: {old} -> {stream.hash}"]
+    stream.check(checkpoint.manifest["stream"])
+    return stream, []
+
+
+def first_look(
+    module: TrainingModule, named: Mapping[str, nn.Parameter], stream: Stream, settings: TrainSettings, ranks: Ranks
+) -> Probe:
+    """Measure a step and refuse parameters without a gradient. Raises `TrainingFailed`."""
+    at_once = settings.batch.clips_at_once
+    positions = rank_positions(stream.position, 0, ranks.rank, ranks.count, at_once)
+    batch = collate([stream.samples[position] for position in positions])
+    looked = probe(module, named, batch.to(ranks.device))
+    refuse_unused(looked.unused)
+    return looked
+
+
+def _autocast(settings: TrainSettings) -> bool:
+    return settings.engine.zero_stage == 0 and settings.engine.precision == "bf16"
+
+
+@torch.no_grad()
+def _cast(module: nn.Module, device: torch.device, settings: TrainSettings) -> None:
+    """Onto the device, in the precision of the run, as the engine would; the fp32 tensors of before stay as they
+    are."""
+    half = settings.engine.precision == "bf16" and settings.engine.zero_stage > 0
+    for parameter in module.parameters():
+        parameter.data = parameter.data.to(device, torch.bfloat16 if half else torch.float32)
+    for buffer in module.buffers():
+        buffer.data = buffer.data.to(device)
+
+
+def _tell(
+    log: Log,
+    trainer: Trainer,
+    checkpoint: checkpoints.Checkpoint | None,
+    told: list[str],
+    looked: Probe,
+    encoders: Encoders,
+) -> None:
+    settings, ranks = trainer.settings, trainer.ranks
+    for line in told:
+        log.say(line, style="yellow")
+    begins = f"going on after step {checkpoint.step} ({checkpoint.folder})" if checkpoint else "beginning anew"
+    log.say(
+        f"{settings.out}: {begins}; {settings.batch.clips} clips a step = {ranks.count} ranks x "
+        f"{settings.batch.clips_at_once} clips x {trainer.accumulation} passes; ZeRO {settings.engine.zero_stage}, "
+        f"{settings.engine.precision}; {looked.step_flops / 1e12 / settings.batch.clips_at_once:.3g} TFLOP a clip"
+    )
+    log.say("memory of a rank, planned:")
+    if trainer.plan is not None:
+        for line in trainer.plan.lines():
+            log.say(f"  {line}")
+    event: dict[str, Any] = {"step": trainer.step, "ranks": ranks.count, "code": trainer.meta["code"], "told": told}
+    log.event("resumed" if checkpoint else "started", **event)
