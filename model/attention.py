@@ -1,16 +1,22 @@
 """The paper's attention (Eq. 1 to 4), over the projections of diffusers' `Attention` modules.
 
-Every function calls `to_q`, `to_k`, `to_v` and `to_out` as modules and keeps nothing. B clips, T frames, S tokens of a
+Every function calls `to_q`, `to_k`, `to_v` and `to_out` as modules (ZeRO-3 gathers a module's parameters when it is
+called) and keeps nothing. B clips, T frames, S tokens of a
 frame, C channels.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from model.conditions import KeyValue
+
+# Which clips have a reference: all; bool (B,), looked at on the device; or known here, so that work can be left out.
+ReferenceGiven = None | Tensor | tuple[bool, ...]
 
 # CUDA's grids have at most this many rows; a temporal attention has a row per clip and position.
 MOST_ROWS = 65535
@@ -25,49 +31,49 @@ def attend(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
     return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
 
 
-def output(attention: nn.Module, x: Tensor) -> Tensor:
-    linear, dropout = attention.to_out  # type: ignore[misc]
-    return dropout(linear(x))
+def output(attention: Any, x: Tensor) -> Tensor:
+    linear, dropout = attention.to_out
+    result: Tensor = dropout(linear(x))
+    return result
 
 
 def self_attention(
-    attention: nn.Module, x: Tensor, reference: KeyValue | None = None, given: Tensor | None = None
+    attention: Any, x: Tensor, reference: KeyValue | None = None, given: ReferenceGiven = None
 ) -> Tensor:
     """Eq. 1: queries of `x`, keys and values [own, reference] along the tokens.
 
     x: (B * T, S, C), or (N, L, C) without a reference. reference: keys and values (B, S, C), projected by this same
-    attention. given: bool (B,) on the CPU where not every clip has a reference, else None; a clip without one attends to
-    itself alone.
+    attention. A clip without a reference attends to itself alone.
     """
-    q, k, v = attention.to_q(x), attention.to_k(x), attention.to_v(x)  # type: ignore[operator]
-    heads: int = attention.heads  # type: ignore[assignment]
+    q, k, v = attention.to_q(x), attention.to_k(x), attention.to_v(x)
+    heads = attention.heads
     if reference is None:
         return output(attention, attend(q, k, v, heads))
-    if given is None:
-        return output(attention, attend(q, _joined(k, reference[0]), _joined(v, reference[1]), heads))
-    if torch.is_grad_enabled():
-        # Keys and values twice change no softmax, so a clip's own take the place of the missing ones: no mask, the
-        # same operations whatever is given (processes stay in step), and gradients that are exactly zero.
+    if given is None or isinstance(given, Tensor):
         k, v = _joined(k, reference[0], given), _joined(v, reference[1], given)
         return output(attention, attend(q, k, v, heads))
-    result = []
-    for clip, (has, q_, k_, v_) in enumerate(zip(given.tolist(), *(y.chunk(len(given)) for y in (q, k, v)), strict=True)):
-        if has:
-            k_, v_ = _joined(k_, reference[0][clip : clip + 1]), _joined(v_, reference[1][clip : clip + 1])
-        result.append(attend(q_, k_, v_, heads))
-    return output(attention, torch.cat(result))
+    clips = zip(given, *(y.chunk(len(given)) for y in (q, k, v, *reference)), strict=True)
+    attended = [
+        attend(q, _joined(k, reference_k), _joined(v, reference_v), heads) if has else attend(q, k, v, heads)
+        for has, q, k, v, reference_k, reference_v in clips
+    ]
+    return output(attention, torch.cat(attended))
 
 
 def _joined(own: Tensor, reference: Tensor, given: Tensor | None = None) -> Tensor:
-    """[own, reference] along the tokens, (B * T, 2 S, C), from (B * T, S, C) and (B, S, C)."""
+    """[own, reference] along the tokens, (B * T, 2 S, C), from (B * T, S, C) and (B, S, C).
+
+    Keys and values twice change no softmax, so where no reference is given a clip's own take its place: no mask, which
+    would forbid the fast attention kernels, and gradients to the reference that are exactly zero.
+    """
     own = own.unflatten(0, (reference.shape[0], -1))
     expanded = reference[:, None].expand(-1, own.shape[1], -1, -1)
     if given is not None:
-        expanded = torch.where(given.to(own.device)[:, None, None, None], expanded, own)
+        expanded = torch.where(given[:, None, None, None], expanded, own)
     return torch.cat([own, expanded], dim=2).flatten(0, 1)
 
 
-def cross_attention(attention: nn.Module, x: Tensor, context: Tensor, identity: KeyValue | None = None) -> Tensor:
+def cross_attention(attention: Any, x: Tensor, context: Tensor, identity: KeyValue | None = None) -> Tensor:
     """Eq. 2 and 4: attention to the one CLIP token of the clip, plus attention to its identity tokens.
 
     Attention over a single token is that token's value, whatever the query: no softmax, and no use of `to_k`.
@@ -75,11 +81,11 @@ def cross_attention(attention: nn.Module, x: Tensor, context: Tensor, identity: 
     x: (B, T, S, C); the order of T and S is free, since all tokens of a clip see the same. context: (B, 1, width).
     identity: keys and values (B, M, C) with values zero where there is no face. Returns a shape that broadcasts to x's.
     """
-    value = attention.to_v(context)[:, None]  # type: ignore[operator]
+    value = attention.to_v(context)[:, None]
     if identity is None:
         return output(attention, value)
     clips, frames = x.shape[:2]
     k, v = (y[:, None].expand(-1, frames, -1, -1).flatten(0, 1) for y in identity)
-    q = attention.to_q(x).flatten(0, 1)  # type: ignore[operator]
-    face = attend(q, k, v, attention.heads).unflatten(0, (clips, frames))  # type: ignore[arg-type]
+    q = attention.to_q(x).flatten(0, 1)
+    face = attend(q, k, v, attention.heads).unflatten(0, (clips, frames))
     return output(attention, value + face)

@@ -33,7 +33,7 @@ class Given:
 class ClipInputs:
     """A clip's inputs, before any trainable network ran.
 
-    reference_latent: (B, 4, h, w), the VAE's mode of the clean reference *times* its scaling factor: for the ReferenceNet.
+    reference_latent: (B, 4, h, w), the VAE's mode of the clean reference *times* its scaling factor; ReferenceNet's.
     image_latent: (B, 4, h, w), the VAE's mode of the noise-augmented reference, *not* scaled: SVD's image condition.
     clip_embedding: (B, 1, 1024), CLIP's image embedding of the clean reference.
     face_embedding: (B, 512), ArcFace, length 1; anything where `given.face` is False.
@@ -93,8 +93,8 @@ class Conditions:
         )
 
     def stacked(self, other: Conditions) -> Conditions:
-        """Both along the batch, `self` first: two halves of guidance in one forward. Where only one has a reference or a
-        face, the other gets zeros that are not looked at."""
+        """Both along the batch, `self` first: two halves of guidance in one forward. Where only one has a reference or
+        a face, the other gets zeros that are not looked at."""
         return Conditions(
             image_latent=torch.cat([self.image_latent, other.image_latent]),
             context=torch.cat([self.context, other.context]),
@@ -115,7 +115,7 @@ class Conditions:
         return self if self.pose is None else self.with_pose(self.pose[:, window])
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Conditions:
-        """Moved and converted; the added ids stay fp32, and what is given stays where it is: it is looked at on the CPU."""
+        """Moved and converted; the added ids stay fp32, and what is given stays on the CPU, where it is looked at."""
 
         def move(x: Tensor) -> Tensor:
             return x.to(device=device, dtype=dtype)

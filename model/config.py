@@ -102,7 +102,7 @@ class PoseConfig:
 
 @dataclass(frozen=True)
 class VaeConfig:
-    """latent_channels; scale_factor: pixels per latent, along each side; scaling_factor: latents are multiplied by it."""
+    """scale_factor: pixels per latent, along each side. scaling_factor: what latents are multiplied by."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
@@ -149,7 +149,7 @@ class VividPoseConfig:
 
 
 def load_config(name_or_path: str | Path) -> VividPoseConfig:
-    """"vividpose", "tiny", or the path of a YAML file. `BadConfig` names the file and the key."""
+    """ "vividpose", "tiny", or the path of a YAML file. `BadConfig` names the file and the key."""
     path = CONFIGS / f"{name_or_path}.yaml"
     if not path.is_file():
         path = Path(name_or_path)
@@ -157,7 +157,7 @@ def load_config(name_or_path: str | Path) -> VividPoseConfig:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, IsADirectoryError):
         known = ", ".join(sorted(file.stem for file in CONFIGS.glob("*.yaml")))
-        raise BadConfig(f"there is no model configuration {name_or_path}: give one of {known}, or a YAML file") from None
+        raise BadConfig(f"no model configuration {name_or_path}: give one of {known}, or a YAML file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadConfig(f"{path} is not a YAML file: {error}") from error
     return parse_config(data, str(path))
@@ -190,14 +190,14 @@ def as_data(config: Any) -> dict[str, Any]:
 def _misfit(config: VividPoseConfig) -> str | None:
     """The first reason why the parts do not fit together, or None."""
     unet, reference, latents = config.unet, config.reference_net, config.vae.latent_channels
+    pixels, heads = config.vae.scale_factor, unet.num_attention_heads
     pairs = [
         ("unet.in_channels", unet.in_channels, "twice vae.latent_channels", 2 * latents),
         ("unet.out_channels", unet.out_channels, "vae.latent_channels", latents),
         ("reference_net.in_channels", reference.in_channels, "vae.latent_channels", latents),
         ("unet.cross_attention_dim", unet.cross_attention_dim, "clip.width", config.clip.width),
         ("reference_net.cross_attention_dim", reference.cross_attention_dim, "clip.width", config.clip.width),
-        ("len(pose.channels)", len(config.pose.channels), "1 + log2(vae.scale_factor)", config.vae.scale_factor.bit_length()),
-        ("2 ** (len(pose.channels) - 1)", 2 ** (len(config.pose.channels) - 1), "vae.scale_factor", config.vae.scale_factor),
+        ("2 ** (len(pose.channels) - 1)", 2 ** (len(config.pose.channels) - 1), "vae.scale_factor", pixels),
         (
             "unet.projection_class_embeddings_input_dim",
             unet.projection_class_embeddings_input_dim,
@@ -206,7 +206,7 @@ def _misfit(config: VividPoseConfig) -> str | None:
         ),
         ("reference_net.block_out_channels", reference.block_out_channels, "unet's", unet.block_out_channels),
         ("reference_net.layers_per_block", reference.layers_per_block, "unet's", unet.layers_per_block),
-        ("reference_net.attention_head_dim", reference.attention_head_dim, "unet.num_attention_heads", unet.num_attention_heads),
+        ("reference_net.attention_head_dim", reference.attention_head_dim, "unet.num_attention_heads", heads),
         (
             "reference_net.down_block_types",
             tuple(kind.startswith("CrossAttn") for kind in reference.down_block_types),
@@ -223,11 +223,13 @@ def _misfit(config: VividPoseConfig) -> str | None:
     for left, found, right, expected in pairs:
         if found != expected:
             return f"{left} must equal {right}: {found} is not {expected}"
-    for channels, heads in zip(unet.block_out_channels, unet.num_attention_heads, strict=False):
-        if channels % 32 or channels % heads:
-            return f"unet.block_out_channels: {channels} must be a multiple of 32 (groups) and of its {heads} heads"
+    if len({len(unet.block_out_channels), len(heads), len(unet.down_block_types), len(unet.up_block_types)}) != 1:
+        return "unet: block_out_channels, num_attention_heads, down_block_types, up_block_types differ in length"
+    for channels, number in zip(unet.block_out_channels, heads, strict=True):
+        if channels % 32 or channels % number:
+            return f"unet.block_out_channels: {channels} must be a multiple of 32 (groups) and of its {number} heads"
     if config.identity.tokens < 1:
         return f"identity.tokens must be at least 1, not {config.identity.tokens}"
     if config.pose.channels[-1] % config.pose.heads:
-        return f"pose.channels: the last, {config.pose.channels[-1]}, must be a multiple of the {config.pose.heads} heads"
+        return f"pose.channels: the last, {config.pose.channels[-1]}, must be a multiple of pose.heads"
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,18 +40,20 @@ class IdentityController(nn.Module):
         self.adapters = nn.Module()
         for name, channels in cross_attentions.items():
             _put(self.adapters, name, IdentityAdapter(context, channels))
+        if not cross_attentions:
+            self.requires_grad_(False)
 
     def forward(self, embedding: Tensor, given: Tensor) -> dict[str, KeyValue]:
-        """embedding: (B, 512), of length 1; given: bool (B,). Keys and values (B, M, C), by cross-attention; where no face
-        is given the values are zero, so that nothing is added, and no gradient comes back."""
+        """embedding: (B, 512), of length 1; given: bool (B,). Keys and values (B, M, C), by cross-attention; where no
+        face is given the values are zero, so that nothing is added, and no gradient comes back."""
         given = given.to(embedding.device)
         embedding = embedding.where(given[:, None], torch.zeros_like(embedding))
         tokens = self.norm(self.project(embedding).unflatten(1, (self.tokens, -1)))
         result = {}
         for name in self.names:
-            adapter = self.adapters.get_submodule(name)
-            values = adapter.to_v(tokens)  # type: ignore[operator]
-            result[name] = (adapter.to_k(tokens), values * given[:, None, None].to(values.dtype))  # type: ignore[operator]
+            adapter: Any = self.adapters.get_submodule(name)
+            values = adapter.to_v(tokens)
+            result[name] = (adapter.to_k(tokens), values * given[:, None, None].to(values.dtype))
         return result
 
 

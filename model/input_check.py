@@ -52,12 +52,14 @@ def check_inputs(inputs: ClipInputs, config: VividPoseConfig) -> None:
     for name, mask in masks.items():
         if tuple(mask.shape) != (clips,) or mask.dtype != torch.bool:
             raise BadInput(f"what is given of {name} must be bool ({clips},), not {mask.dtype} {tuple(mask.shape)}")
-    finite = torch.stack([
-        (_finite(getattr(inputs, name)) | ~mask.to(getattr(inputs, name).device)).all()
-        if (mask := masks.get(name)) is not None else _finite(getattr(inputs, name)).all()
-        for name in expected
-    ])  # fmt: skip
-    for name, good in zip(expected, finite.tolist(), strict=True):
+    finite = []
+    for name in expected:
+        values: Tensor = getattr(inputs, name)
+        good = torch.isfinite(values.flatten(1) if values.ndim > 1 else values[:, None]).all(dim=1)
+        if name in masks:
+            good = good | ~masks[name].to(good.device)
+        finite.append(good.all())
+    for name, good in zip(expected, torch.stack(finite).tolist(), strict=True):
         if not good:
             raise BadInput(f"{name} holds values that are not finite (NaN or infinity)")
 
@@ -68,14 +70,14 @@ def check_latent(scaled_latent: Tensor, c_noise: Tensor, conditions: Conditions,
     if height % multiple or width % multiple:
         scale = config.vae.scale_factor
         raise BadInput(
-            f"the latent is {width}x{height}, of a picture of {width * scale}x{height * scale}: both sides of the picture"
-            f" must be multiples of {config.size_multiple} pixels"
+            f"the latent is {width}x{height}, of a picture of {width * scale}x{height * scale} pixels, whose sides must"
+            f" be multiples of {config.size_multiple}"
         )
     if channels != config.vae.latent_channels:
         raise BadInput(f"scaled_latent has {channels} channels, expected {config.vae.latent_channels}")
     if tuple(c_noise.shape) != (clips,):
         raise BadInput(f"c_noise has the shape {tuple(c_noise.shape)}, expected ({clips},)")
-    expected = {
+    expected: dict[str, tuple[Tensor, tuple[int, ...]]] = {
         "image_latent": (conditions.image_latent, (clips, channels, height, width)),
         "context": (conditions.context, (clips, 1, config.clip.width)),
         "added_ids": (conditions.added_ids, (clips, 3)),
@@ -91,8 +93,3 @@ def _five(x: Tensor, name: str) -> torch.Size:
     if x.ndim != 5:
         raise BadInput(f"{name} has the shape {tuple(x.shape)}, expected (B, T, C, H, W)")
     return x.shape
-
-
-def _finite(x: Tensor) -> Tensor:
-    """bool (B,)."""
-    return torch.isfinite(x.flatten(1) if x.ndim > 1 else x[:, None]).all(dim=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -37,7 +39,7 @@ class PoseEncoder(nn.Module):
         super().__init__()
         widths = config.channels
         stem: list[nn.Module] = [nn.Conv2d(3, widths[0], 3, padding=1), nn.SiLU()]
-        for narrow, wide in zip(widths, widths[1:], strict=False):
+        for narrow, wide in pairwise(widths):
             stem += [nn.Conv2d(narrow, narrow, 3, padding=1), nn.SiLU()]
             stem += [nn.Conv2d(narrow, wide, 3, padding=1, stride=2), nn.SiLU()]
         self.stem = nn.Sequential(*stem)

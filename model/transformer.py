@@ -7,11 +7,12 @@ reference and no identity is given (to 1e-5, tested).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from model.attention import cross_attention, self_attention
+from model.attention import ReferenceGiven, cross_attention, self_attention
 from model.conditions import KeyValue
 from model.execution import Execution
 
@@ -26,7 +27,7 @@ class BlockConditions:
 
     context: Tensor
     reference: dict[str, KeyValue]
-    reference_given: Tensor | None
+    reference_given: ReferenceGiven
     identity: dict[str, KeyValue]
     frames: int
 
@@ -38,51 +39,53 @@ class BlockConditions:
         return BlockConditions(self.context, reference, self.reference_given, identity, self.frames)
 
 
-def spatio_temporal_transformer(module: nn.Module, x: Tensor, conditions: BlockConditions, run: Execution) -> Tensor:
-    """diffusers' `TransformerSpatioTemporalModel`. x: (B * T, C, h, w), returned likewise."""
+def spatio_temporal_transformer(
+    module: Any, x: Tensor, conditions: BlockConditions, video_only: Tensor, run: Execution
+) -> Tensor:
+    """diffusers' `TransformerSpatioTemporalModel`. x: (B * T, C, h, w), returned likewise. video_only: zeros (B, T): no
+    clip is a single picture, for which SVD would leave out the temporal part."""
     height, width = x.shape[-2:]
-    frames = conditions.frames
-    clips = x.shape[0] // frames
-    tokens = module.proj_in(module.norm(x).flatten(2).transpose(1, 2))  # type: ignore[operator]
+    clips, frames = video_only.shape
+    tokens = module.proj_in(module.norm(x).flatten(2).transpose(1, 2))
 
-    positions = module.time_proj(torch.arange(frames, device=x.device)).to(tokens.dtype)  # type: ignore[operator]
-    frame_embedding = module.time_pos_embed(positions)[:, None]  # type: ignore[operator]
-    video_only = torch.zeros(clips, frames, device=x.device, dtype=tokens.dtype)
+    positions = module.time_proj(torch.arange(frames, device=x.device)).to(tokens.dtype)
+    frame_embedding = module.time_pos_embed(positions)[:, None]
 
     for index, (spatial, temporal) in enumerate(
-        zip(module.transformer_blocks, module.temporal_transformer_blocks, strict=True)  # type: ignore[arg-type]
+        zip(module.transformer_blocks, module.temporal_transformer_blocks, strict=True)
     ):
         tokens = spatial_block(spatial, f"transformer_blocks.{index}", tokens, conditions, run)
         moving = (tokens.unflatten(0, (clips, frames)) + frame_embedding).flatten(0, 1)
         moving = temporal_block(temporal, f"temporal_transformer_blocks.{index}", moving, conditions, run)
-        tokens = module.time_mixer(x_spatial=tokens, x_temporal=moving, image_only_indicator=video_only)  # type: ignore[operator]
+        tokens = module.time_mixer(x_spatial=tokens, x_temporal=moving, image_only_indicator=video_only)
 
-    picture = module.proj_out(tokens).transpose(1, 2).unflatten(2, (height, width))  # type: ignore[operator]
-    return picture.contiguous() + x
+    picture = module.proj_out(tokens).transpose(1, 2).unflatten(2, (height, width))
+    result: Tensor = picture.contiguous() + x
+    return result
 
 
-def spatial_block(block: nn.Module, name: str, x: Tensor, conditions: BlockConditions, run: Execution) -> Tensor:
+def spatial_block(block: Any, name: str, x: Tensor, conditions: BlockConditions, run: Execution) -> Tensor:
     """diffusers' `BasicTransformerBlock`: attention within a frame, and to the reference. x: (B * T, S, C)."""
     reference = conditions.reference.get(name)
-    x = x + self_attention(block.attn1, block.norm1(x), reference, conditions.reference_given)  # type: ignore[operator]
+    x = x + self_attention(block.attn1, block.norm1(x), reference, conditions.reference_given)
     x = _attend_to_clip(block, name, x.unflatten(0, (-1, conditions.frames)), conditions).flatten(0, 1)
-    return x + run.feed_forward(block.ff, block.norm3(x))  # type: ignore[operator]
+    return x + run.feed_forward(block.ff, block.norm3(x))
 
 
-def temporal_block(block: nn.Module, name: str, x: Tensor, conditions: BlockConditions, run: Execution) -> Tensor:
+def temporal_block(block: Any, name: str, x: Tensor, conditions: BlockConditions, run: Execution) -> Tensor:
     """diffusers' `TemporalBasicTransformerBlock`: attention between the frames at each position. x: (B * T, S, C)."""
     x = x.unflatten(0, (-1, conditions.frames)).transpose(1, 2).contiguous()  # (B, S, T, C)
-    x = x + run.feed_forward(block.ff_in, block.norm_in(x))  # type: ignore[operator]
-    x = x + self_attention(block.attn1, block.norm1(x).flatten(0, 1)).view_as(x)  # type: ignore[operator]
+    x = x + run.feed_forward(block.ff_in, block.norm_in(x))
+    x = x + self_attention(block.attn1, block.norm1(x).flatten(0, 1)).view_as(x)
     x = _attend_to_clip(block, name, x, conditions)
-    x = x + run.feed_forward(block.ff, block.norm3(x))  # type: ignore[operator]
+    x = x + run.feed_forward(block.ff, block.norm3(x))
     return x.transpose(1, 2).flatten(0, 1)
 
 
-def _attend_to_clip(block: nn.Module, name: str, x: Tensor, conditions: BlockConditions) -> Tensor:
+def _attend_to_clip(block: Any, name: str, x: Tensor, conditions: BlockConditions) -> Tensor:
     """Adds what the clip's CLIP token and identity tokens say. x: (B, T, S, C) or (B, S, T, C)."""
     name = f"{name}.attn2"
     identity = conditions.identity.get(name)
     # Without identity the query is unused, and so is its norm.
-    queries = x if identity is None else block.norm2(x)  # type: ignore[operator]
+    queries = x if identity is None else block.norm2(x)
     return x + cross_attention(block.attn2, queries, conditions.context, identity)

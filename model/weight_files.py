@@ -1,0 +1,90 @@
+"""Reads the weights of a diffusers folder: whole or in shards, full or half precision, names and shapes checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+INDEX = f"{WEIGHTS}.index.json"
+# Full precision first: it is what training starts from.
+WHOLE = (WEIGHTS, "diffusion_pytorch_model.fp16.safetensors")
+INDICES = (INDEX, f"{WEIGHTS}.index.fp16.json")
+
+
+class BadFolder(ValueError):
+    """A folder of weights that is not there, not complete, damaged, or of another network."""
+
+
+def read_json(path: Path, what: str) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise BadFolder(f"{path} is missing: {path.parent} is not {what}") from None
+    except ValueError as error:
+        raise BadFolder(f"{path} is damaged: {error}") from error
+    if not isinstance(data, dict):
+        raise BadFolder(f"{path} must hold an object, found {type(data).__name__}")
+    return data
+
+
+def load_strictly(module: nn.Module, folder: Path, dtype: torch.dtype) -> None:
+    """Puts the folder's weights, converted to `dtype`, in the place of the module's parameters, which may be on the
+    meta device. Every name and shape must agree: `BadFolder` lists the first few that do not. The module is changed
+    only when all is well."""
+    files = weight_files(folder)
+    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    loaded: dict[str, Tensor] = {}
+    for file in files:
+        for name, tensor in tensors(file):
+            if tuple(tensor.shape) == expected.get(name):
+                tensor = tensor.to(dtype)  # One at a time: never a second copy of a whole network.
+            loaded[name] = tensor
+    problems = [f"{name} is missing" for name in expected if name not in loaded]
+    problems += [f"{name} is unknown" for name in loaded if name not in expected]
+    problems += [
+        f"{name} has the shape {tuple(loaded[name].shape)}, expected {shape}"
+        for name, shape in expected.items()
+        if name in loaded and tuple(loaded[name].shape) != shape
+    ]
+    if problems:
+        more = f", and {len(problems) - 4} more" if len(problems) > 4 else ""
+        raise BadFolder(f"{folder} does not fit this model: {'; '.join(problems[:4])}{more}")
+    module.load_state_dict(loaded, strict=True, assign=True)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The file, or the shards, that hold the weights."""
+    for name in INDICES:
+        if (folder / name).is_file():
+            return _shards(folder / name)
+    for name in WHOLE:
+        if (folder / name).is_file():
+            return [folder / name]
+    raise BadFolder(f"{folder} holds no weights: expected {WEIGHTS}, or {INDEX} with its shards")
+
+
+def tensors(file: Path) -> Iterator[tuple[str, Tensor]]:
+    try:
+        with safe_open(file, framework="pt") as opened:
+            for name in opened.keys():  # noqa: SIM118
+                yield name, opened.get_tensor(name)
+    except (SafetensorError, OSError) as error:
+        raise BadFolder(f"{file} is damaged or not a safetensors file: {error}") from error
+
+
+def _shards(index: Path) -> list[Path]:
+    by_name = read_json(index, "an index of shards").get("weight_map")
+    if not isinstance(by_name, dict):
+        raise BadFolder(f"{index} has no weight_map")
+    names = sorted({Path(str(name)).name for name in by_name.values()})
+    missing = [name for name in names if not (index.parent / name).is_file()]
+    if missing:
+        raise BadFolder(f"{index.parent}: {len(missing)} of {len(names)} shards are missing: {', '.join(missing[:4])}")
+    return [index.parent / name for name in names]
