@@ -15,8 +15,8 @@ from model.image_encoder import CLIP_MEAN, CLIP_STD, ImageEncoder
 from model.vae import Vae
 
 TINY = Path(__file__).parent / "tiny"
-"""Of the `tiny` configuration, shipped: a small VAE that `train.fit_vae` fitted, and an image encoder with random weights
-(its token tells pictures apart; it knows nothing about them)."""
+"""Of the `tiny` configuration, shipped: a small VAE that `train.fit_vae` fitted, and an image encoder with random
+weights (its token tells pictures apart; it knows nothing about them)."""
 
 PREPROCESSOR = Path("feature_extractor") / "preprocessor_config.json"
 
@@ -53,7 +53,7 @@ def load_encoders(
 
 def _load(cls: Any, folder: Path, stem: str, dtype_option: str, dtype: torch.dtype) -> Any:
     if not (folder / "config.json").is_file():
-        raise BadEncoders(f"there is no {folder / 'config.json'}: give a folder of Stable Video Diffusion or of VividPose")
+        raise BadEncoders(f"there is no {folder}/config.json: give a folder of Stable Video Diffusion or of VividPose")
     variant = None if _weights(folder, stem) else "fp16" if _weights(folder, f"{stem}.fp16") else "missing"
     if variant == "missing":
         raise BadEncoders(f"there is no {folder / (stem + '.safetensors')}; weights are read from safetensors only")

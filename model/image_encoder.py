@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -24,10 +26,10 @@ class ImageEncoder:
         mean: tuple[float, ...] = CLIP_MEAN,
         std: tuple[float, ...] = CLIP_STD,
     ) -> None:
-        self.net = net.to(dtype=dtype or net.dtype).eval().requires_grad_(False)
+        self.net = _converted(net, dtype).eval().requires_grad_(False)
         self.mean, self.std = mean, std
-        self.size: int = net.config.image_size
-        self.width: int = net.config.projection_dim
+        self.size = int(net.config.image_size)  # type: ignore[arg-type]
+        self.width = net.config.projection_dim
 
     @property
     def device(self) -> torch.device:
@@ -56,9 +58,13 @@ class ImageEncoder:
         return embeddings.float().unsqueeze(1)
 
 
+def _converted(net: Any, dtype: torch.dtype | None) -> Any:
+    return net if dtype is None else net.to(dtype=dtype)
+
+
 def resize_antialiased(pictures: Tensor, size: int) -> Tensor:
-    """(N, C, H, W) to (N, C, size, size): a Gaussian blur as wide as the shrinking asks for, then bicubic with the corner
-    pixels' centres kept in place. It is not CLIP's own resize; SVD was trained with this one.
+    """(N, C, H, W) to (N, C, size, size): a Gaussian blur as wide as the shrinking asks for, then bicubic with the
+    corner pixels' centres kept in place. It is not CLIP's own resize; SVD was trained with this one.
     """
     for axis in (-2, -1):
         pictures = _blurred(pictures, pictures.shape[axis] / size, axis)

@@ -1,6 +1,6 @@
 """SVD's VAE: pictures to latents and back, long videos in flat memory.
 
-Pictures are float (..., 3, H, W) in -1..1, RGB. Latents are (..., C, h, w) with h = H / factor; C = 4, factor = 8 in SVD.
+Pictures are float (..., 3, H, W) in -1..1, RGB. Latents are (..., C, h, w), h = H / factor; C = 4, factor = 8 in SVD.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from diffusers.models import AutoencoderKLTemporalDecoder
@@ -33,11 +34,11 @@ class Moments:
 
 @dataclass(frozen=True)
 class DecodeWindow:
-    """How the temporal decoder walks a video: `frames` at a time, of which `context` at either inner end are decoded only
-    so that their neighbours see them, and thrown away.
+    """How the temporal decoder walks a video: `frames` at a time, of which `context` at either inner end are decoded
+    only so that their neighbours see them, and thrown away.
 
-    The decoder looks at neighbouring frames (convolutions over time) and normalises over all frames that it is given, so
-    no context makes the result that of one call on the whole video; a larger one comes nearer. Work grows by
+    The decoder looks at neighbouring frames (convolutions over time) and normalises over all frames that it is given,
+    so no context makes the result that of one call on the whole video; a larger one comes nearer. Work grows by
     frames / (frames - 2 context).
     """
 
@@ -55,31 +56,32 @@ class DecodeWindow:
 class Vae:
     """An `AutoencoderKLTemporalDecoder`, frozen, with what SVD does around it.
 
-    dtype: what the net runs in. Networks that say `force_upcast` (SVD's) overflow in float16 and run in float32 instead.
-    Results are float32 always.
+    dtype: what the net runs in. Networks that say `force_upcast` (SVD's) overflow in float16 and run in float32
+    instead. Results are float32 always.
     """
 
     def __init__(self, net: AutoencoderKLTemporalDecoder, dtype: torch.dtype | None = None) -> None:
         wanted = dtype or net.dtype
-        if wanted == torch.float16 and net.config.force_upcast:
+        config: Any = net.config
+        if wanted == torch.float16 and config.force_upcast:
             wanted = torch.float32
         # Only where it must: diffusers warns of every conversion.
-        self.net = (net if net.dtype == wanted else net.to(wanted)).eval().requires_grad_(False)
-        self.scaling_factor: float = net.config.scaling_factor
-        self.channels: int = net.config.latent_channels
-        self.factor: int = 2 ** (len(net.config.block_out_channels) - 1)
+        self.net = (net if net.dtype == wanted else _moved(net, wanted)).eval().requires_grad_(False)
+        self.scaling_factor: float = config.scaling_factor
+        self.channels: int = config.latent_channels
+        self.factor: int = 2 ** (len(config.block_out_channels) - 1)
 
     @property
     def device(self) -> torch.device:
         return self.net.device
 
     def to(self, device: torch.device | str) -> Vae:
-        self.net.to(device)
+        _moved(self.net, device)
         return self
 
     @torch.no_grad()
     def encode(self, pictures: Tensor, at_once: int = 8) -> Moments:
-        """pictures: (N, 3, H, W), `at_once` of them in memory. Raises ValueError for sides that `factor` does not divide."""
+        """pictures: (N, 3, H, W), `at_once` at a time. Raises ValueError for sides that `factor` does not divide."""
         self._check(pictures)
         means, deviations = [], []
         for part in pictures.split(at_once):
@@ -101,7 +103,7 @@ class Vae:
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
-        """One call of the temporal decoder on consecutive frames: scaled latents (T, C, h, w) to pictures (T, 3, H, W)."""
+        """One call of the temporal decoder on consecutive frames: (T, C, h, w), scaled, to (T, 3, H, W)."""
         unscaled = (latents.to(self.device, torch.float32) / self.scaling_factor).to(self.net.dtype)
         return self.net.decode(unscaled, num_frames=len(latents)).sample.float()
 
@@ -130,6 +132,10 @@ class Vae:
         height, width = pictures.shape[2:]
         if height % self.factor or width % self.factor:
             raise ValueError(f"a picture of {width}x{height} pixels: both sides must be divisible by {self.factor}")
+
+
+def _moved(net: Any, to: torch.dtype | torch.device | str) -> Any:
+    return net.to(to)
 
 
 def to_uint8(pictures: Tensor) -> Tensor:
