@@ -1,0 +1,32 @@
+"""A dataset, a VAE and a model so small that a training run takes seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.train.runs import Small
+from tests.train.stream.small_shards import small_dataset
+
+
+@pytest.fixture(scope="session")
+def small_parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """(data, vae)"""
+    import torch
+    from diffusers.models import AutoencoderKLTemporalDecoder
+
+    folder = tmp_path_factory.mktemp("parts")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        vae = AutoencoderKLTemporalDecoder(
+            block_out_channels=(32, 32, 32), down_block_types=("DownEncoderBlock2D",) * 3, layers_per_block=1,
+            latent_channels=4, sample_size=32, force_upcast=False,
+        )  # fmt: skip
+    vae.save_pretrained(folder / "vae")
+    return small_dataset(folder / "data"), folder / "vae"
+
+
+@pytest.fixture
+def small(small_parts: tuple[Path, Path], tmp_path: Path) -> Small:
+    return Small(tmp_path, *small_parts)
