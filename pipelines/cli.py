@@ -7,10 +7,10 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from pipelines.commands import doctor, forget, inspect, shards, weights
+from pipelines.commands import audit, doctor, forget, inspect, shards, split, weights
 from pipelines.engine.threads import one_thread
 
-COMMANDS = (shards, inspect, forget, weights, doctor)
+COMMANDS = (shards, inspect, audit, split, forget, weights, doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -39,6 +39,7 @@ def write_conclusions(
     *,
     dataset: dict[str, Any] | None = None,
     rules: dict[str, Any] | None = None,
+    options: dict[str, Any] | None = None,
     checks: Sequence[Check] = (),
     invariants: Sequence[Invariant] = (),
     generated: bool = False,
@@ -61,6 +62,7 @@ def write_conclusions(
         "generated": generated,
         "dataset": dataset or {},
         "rules": rules or {},
+        "options": options or {},
         "totals": total,
         "outcomes": outcomes,
         "licences": rows_of(
@@ -72,7 +74,8 @@ def write_conclusions(
         "findings": rows_of(
             connection,
             "with flagged as (select unnest(flags) as name, seconds from read_parquet(?)) "
-            "select name, count(*) as clips, coalesce(sum(seconds), 0) as seconds from flagged group by all order by all",
+            "select name, count(*) as clips, coalesce(sum(seconds), 0) as seconds from flagged group by all "
+            "order by all",
             [clips],
         ),
         "checks": [asdict(check) for check in checks],

@@ -174,6 +174,19 @@ FLOW_SCHEMA = pa.schema(
         ("untimed", pa.int64()),
     ]
 )
+# frame, person: int8 (16, 143); face: float16 (512,), the biometric column; see `fingerprint`.
+FINGERPRINTS_SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("seconds", pa.float64()),
+        ("frame", pa.binary()),
+        ("person", pa.binary()),
+        ("face", pa.binary()),
+        ("face_model", pa.string()),
+        ("video_sha256", pa.string()),
+        ("frames_sha256", pa.string()),
+    ]
+)
 DECISIONS_SCHEMA = pa.schema(
     [
         ("key", pa.string()),

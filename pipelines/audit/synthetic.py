@@ -102,7 +102,8 @@ def measured_columns(columns: dict[str, Any], start: int, rng: np.random.Generat
 
     angle = rng.normal(0, 50, rows)
     views = np.array(["front", "left", "right", "back"], object)
-    turned = np.select([np.abs(angle) < 45, (angle >= 45) & (angle < 135), (angle <= -45) & (angle > -135)], [0, 1, 2], 3)
+    sides = [np.abs(angle) < 45, (angle >= 45) & (angle < 135), (angle <= -45) & (angle > -135)]
+    turned = np.select(sides, [0, 1, 2], 3)
     cut, frozen = rng.gamma(1.2, 0.4, rows), rng.beta(0.4, 8, rows)
     identity = np.minimum(rng.zipf(1.3, rows), 10**9) % max(5, (start + rows) // 12)
     near, exact = number % 151 < 2, number % 301 < 2

@@ -1,0 +1,117 @@
+"""`vividpose audit`: what is in a dataset, what is wrong with it, what may be used. `vividpose audit diff A B`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.commands import Commands
+from pipelines.commands.tell import tell
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipelines.audit.run import AuditOptions
+
+
+def add(commands: Commands) -> None:
+    audit = commands.add_parser(
+        "audit",
+        help="look through a dataset: faults, duplicates, leaks, licences, people",
+        description="Audit an output folder of `vividpose shards`: OUT/audit gets the tables and a page, "
+        "OUT/decisions.parquet what the trainer obeys. Only what is new is measured. "
+        "`vividpose audit diff A B` compares two audited datasets.",
+        epilog="exit codes: 0 fine; 1 an error, or sums that do not balance; 2 a finding of --fail-on; 3 disk full",
+    )
+    audit.add_argument("out", nargs="+", metavar="OUT", help="the dataset; or: diff A B")
+    audit.add_argument("--rules", type=Path, help="a rule file (default: the one that ships)")
+    audit.add_argument("--fail-on", default="", metavar="A,B", help="exit with 2 when there are such findings")
+    audit.add_argument("--executor", choices=("inline", "ray"), default="inline", help="default: inline")
+    audit.add_argument("--benchmark-hashes", type=Path, nargs="+", default=[], metavar="FILE",
+                       help="audit/fingerprints.parquet of test sets that must not be in the dataset")  # fmt: skip
+    audit.add_argument("--classifier", metavar="MODULE:NAME", help="of possible minors and nudity; see docs/audit.md")
+    audit.add_argument("--no-page", action="store_true", help="write the tables only")
+    audit.add_argument("--serve", action="store_true", help="serve the page on this machine, to take decisions")
+    audit.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from pipelines.audit.base import NotADataset
+    from pipelines.engine.atomic import DiskFull
+    from pipelines.engine.executors import Infeasible, NoCluster
+    from pipelines.engine.run_lock import BadOutput, Busy
+    from pipelines.engine.setup_error import SetupError
+    from pipelines.settings import BadSettings
+
+    console = Console(stderr=True)
+    try:
+        if options.out[0] == "diff":
+            return _diff(options.out[1:])
+        if len(options.out) != 1:
+            raise BadSettings(f"one dataset expected, got {len(options.out)}; to compare: vividpose audit diff A B")
+        return _audit(Path(options.out[0]), options, console)
+    except DiskFull as error:
+        tell(console, f"error: {error}", style="red")
+        return 3
+    except (BadOutput, BadSettings, Busy, Infeasible, NoCluster, NotADataset, SetupError) as error:
+        tell(console, f"error: {error}", style="red")
+        return 1
+
+
+def _audit(out: Path, options: argparse.Namespace, console: Console) -> int:
+    from rich.console import Console as Output
+
+    from pipelines.audit.findings import check_names, failing
+    from pipelines.audit.report import show_summary
+    from pipelines.audit.rules import DEFAULT_RULES, rule_names
+    from pipelines.audit.run import AuditOptions, run_audit
+
+    names = [name.strip() for name in options.fail_on.split(",") if name.strip()]
+    chosen = AuditOptions(
+        rules=options.rules or DEFAULT_RULES,
+        executor=options.executor,
+        benchmarks=tuple(options.benchmark_hashes),
+        classifier=options.classifier,
+    )
+    check_names(names, rule_names(chosen.rules))
+    summary = _measured(out, chosen, console, run_audit)
+    show_summary(summary, Output())
+    if not options.no_page:
+        from pipelines.audit.page import build_page
+
+        tell(console, f"page: {build_page(out)}")
+    if options.serve:
+        from pipelines.audit.serve import serve
+
+        serve(out)
+    found = failing(out, summary, names)
+    for finding in found:
+        told = finding.told or f"{finding.clips} clips: {', '.join(finding.keys)}"
+        tell(console, f"fail: {finding.name}: {told}{' ...' if finding.clips > len(finding.keys) > 0 else ''}", "red")
+    if found:
+        return 2
+    return 0 if summary["balanced"] else 1
+
+
+def _measured(out: Path, chosen: AuditOptions, console: Console, run_audit: Any) -> dict[str, Any]:
+    from rich.progress import Progress
+
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("audit: shards", total=None)
+        return run_audit(out, chosen, lambda done, total: progress.update(task, completed=done, total=total))
+
+
+def _diff(folders: list[str]) -> int:
+    from rich.console import Console
+
+    from pipelines.audit.diff import compare_audits
+    from pipelines.audit.report import show_diff
+    from pipelines.settings import BadSettings
+
+    if len(folders) != 2:
+        raise BadSettings(f"`vividpose audit diff` wants two audited datasets, got {len(folders)}")
+    show_diff(compare_audits(Path(folders[0]), Path(folders[1])), Console())
+    return 0
