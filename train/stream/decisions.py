@@ -34,7 +34,7 @@ class Decisions:
     def of(self, keys: list[str]) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
         """(decision, split) of each key; None where there is no row, or no split in it."""
         rows = pc.index_in(pa.array(keys, pa.string()), value_set=self.key)
-        return tuple(column.take(rows).to_numpy(zero_copy_only=False) for column in (self.decision, self.split))  # type: ignore[return-value]
+        return tuple(column.take(rows).to_numpy(zero_copy_only=False) for column in (self.decision, self.split))
 
 
 def read_decisions(data: bytes, where: str) -> Decisions:
