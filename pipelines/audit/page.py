@@ -14,7 +14,7 @@ import base64
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ from pipelines.audit.page_measures import GROUPS, OUTCOMES, in_words
 from pipelines.audit.page_queries import Tables
 from pipelines.audit.page_sankey import sankey, steps_of
 from pipelines.audit.page_text import amount, duration, measured, script_json
+from pipelines.audit.previews import LIMIT as PREVIEW_LIMIT
+from pipelines.audit.previews import make_previews
 from pipelines.audit.schema import SUMMARY, audit_folder
 from pipelines.engine.atomic import write_whole
 
@@ -47,19 +49,31 @@ SECTIONS = (
 )
 
 
-def build_page(out: Path, *, limit: int = LIMIT) -> Path:
-    """Write OUT/audit/index.html from the tables beside it and the previews that are there. Returns its path.
+def write_page(
+    out: Path,
+    *,
+    previews: int = PREVIEW_LIMIT,
+    show_faces: bool = False,
+    limit: int = LIMIT,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Make the previews that are lacking and write OUT/audit/index.html. Returns its path.
 
-    Raises FileNotFoundError where there has been no audit.
+    previews: how many clips at most have one. limit: how many clips the page's list holds at most. Raises
+    FileNotFoundError where there has been no audit.
     """
-    out = Path(out)
-    html = render_page(out, limit=limit, served=False)
-    path = audit_folder(out) / PAGE
-    write_whole(path, html.encode())
+    make_previews(out, limit=previews, show_faces=show_faces, progress=progress)
+    return build_page(out, limit=limit)
+
+
+def build_page(out: Path, *, limit: int = LIMIT) -> Path:
+    """Write OUT/audit/index.html from the tables beside it and the previews that are there. Returns its path."""
+    path = audit_folder(Path(out)) / PAGE
+    write_whole(path, render_page(Path(out), limit=limit).encode())
     return path
 
 
-def render_page(out: Path, *, limit: int = LIMIT, served: bool) -> str:
+def render_page(out: Path, *, limit: int = LIMIT, served: bool = False) -> str:
     """The page as text. served: it comes from `vividpose audit --serve` and may send decisions there."""
     tables = Tables(out)
     summary = read_summary(out)
@@ -77,18 +91,18 @@ def render_page(out: Path, *, limit: int = LIMIT, served: bool) -> str:
         for unit, label, whole in (("seconds", "Hours", seconds), ("rows", "Clips", float(totals["rows"])))
     ]
     legal = [
-        (title, tables.split_by(column))
+        (title, tables.split_by(column, 8))
         for column, title in (("licence", "Licence"), ("consent", "Consent"), ("platform", "Platform"),
                               ("uploader", "Uploader"))
         if column in tables.columns
     ]  # fmt: skip
     joints, angles = tables.joints(), tables.angles()
-    style, script = _asset("page.css"), _asset("page.js")
+    style, script = read_style_and_script()
     return _environment().get_template("page.html").render(
         charts=charts,
         style=Markup(style),
         script=Markup(script),
-        policy=policy(style, script, served),
+        policy=served_policy(style, script) if served else policy(style, script),
         data=script_json(data),
         served=served,
         sections=SECTIONS,
@@ -125,20 +139,32 @@ def read_summary(out: Path) -> dict[str, Any]:
     return json.loads(path.read_bytes()) if path.is_file() else {}
 
 
-def policy(style: str, script: str, served: bool) -> str:
-    """The content security policy: this style and this script, pictures beside the page, nothing else."""
-    here = "'self'" if served else "'self' file:"
+def policy(style: str, script: str) -> str:
+    """The content security policy of the page on disk: its own style and script, pictures beside it, nothing else."""
+    return _policy(style, script, "'self' file:", "'none'")
+
+
+def served_policy(style: str, script: str) -> str:
+    """The same for the page of `vividpose audit --serve`, which may also ask its own server."""
+    return _policy(style, script, "'self'", "'self'")
+
+
+def _policy(style: str, script: str, media: str, connect: str) -> str:
     parts = [
         "default-src 'none'",
         f"script-src 'sha256-{_hash(script)}'",
         f"style-src 'sha256-{_hash(style)}'",
-        f"img-src {here}",
-        f"media-src {here}",
-        f"connect-src {'self'!r}" if served else "connect-src 'none'",
+        f"img-src {media}",
+        f"media-src {media}",
+        f"connect-src {connect}",
         "form-action 'none'",
         "base-uri 'none'",
     ]
     return "; ".join(parts)
+
+
+def read_style_and_script() -> tuple[str, str]:
+    return _asset("page.css"), _asset("page.js")
 
 
 def _hash(text: str) -> str:

@@ -13,7 +13,9 @@ from pipelines.audit.schema import audit_folder
 PREVIEWS = "previews"
 LONG = 300
 # Columns that say nothing to a person, or that another column says.
-LEFT_OUT = frozenset({"betas", "video_sha256", "frames_sha256", "end_frame", "decoded_frames", "exact_rank", "near_rank"})
+LEFT_OUT = frozenset(
+    {"betas", "video_sha256", "frames_sha256", "end_frame", "decoded_frames", "exact_rank", "near_rank", "joints_seen"}
+)
 
 
 def shown_keys(pairs: Rows, worst: Mapping[str, Sequence[str]], identities: Rows) -> list[str]:
@@ -30,9 +32,7 @@ def clip_data(tables: Tables, out: Path, limit: int, wanted: Sequence[str]) -> t
     columns, total = tables.clips(names, limit, wanted)
     folder = audit_folder(out) / PREVIEWS
     there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    pictures = [
-        (f"{key}.webp" in there) + 2 * (f"{key}.mp4" in there) for key in columns["key"]
-    ]
+    pictures = [(f"{key}.webp" in there) + 2 * (f"{key}.mp4" in there) for key in columns["key"]]
     hidden = set(tables.sensitive())
     return {
         "columns": {name: compact(values) for name, values in columns.items() if any(v is not None for v in values)},
@@ -47,7 +47,7 @@ def clip_data(tables: Tables, out: Path, limit: int, wanted: Sequence[str]) -> t
 
 
 def compact(values: Sequence[Any]) -> Any:
-    """A column: the values, or {"of": distinct values, "at": number of each row's, -1 for null} where that is shorter."""
+    """A column as its values; or as {"of": distinct values, "at": number of each row's value or -1}, if shorter."""
     plain = [_plain(value) for value in values]
     if any(isinstance(value, float) for value in plain):
         return plain

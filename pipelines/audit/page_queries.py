@@ -60,8 +60,8 @@ class Tables:
     def without_clip(self, limit: int = 12) -> Rows:
         """Why sources and spans gave no clip: reason, rows, seconds, one example each."""
         return self.rows(
-            "select reason, outcome, count(*) as rows, coalesce(sum(seconds), 0) as seconds, min(source_path) as example, "
-            "min(message) as message from clips where key is null group by all order by rows desc, reason "
+            "select reason, outcome, count(*) as rows, coalesce(sum(seconds), 0) as seconds, "
+            "min(source_path) as example from clips where key is null group by all order by rows desc, reason "
             f"limit {limit}"
         )
 

@@ -28,7 +28,7 @@ def duration(seconds: float) -> str:
 def measured(value: float, unit: str) -> str:
     """A measure with its unit; three digits that count."""
     if unit == "%":
-        return f"{100 * value:.0f} %" if abs(value) >= 0.0995 or value == 0 else f"{100 * value:.1f} %"
+        return f"{100 * value:.0f} %" if abs(value) >= 0.0995 or abs(value) < 0.0005 else f"{100 * value:.1f} %"
     text = f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
     return f"{text}{'' if unit == '°' else ' ' if unit else ''}{unit}"
 

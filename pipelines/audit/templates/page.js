@@ -25,7 +25,7 @@
   const foreign = (text) => make("bdi", "", String(text));
   const words = (name) => String(name).replaceAll("_", " ");
   const amount = (value, unit) => {
-    if (unit === "%") return `${(100 * value).toFixed(Math.abs(value) >= 0.0995 || value === 0 ? 0 : 1)} %`;
+    if (unit === "%") return `${(100 * value).toFixed(Math.abs(value) >= 0.0995 || Math.abs(value) < 0.0005 ? 0 : 1)} %`;
     const text = Math.abs(value) >= 100 ? value.toFixed(0) : String(Number(value.toPrecision(3)));
     return unit === "°" ? text + unit : unit ? `${text} ${unit}` : text;
   };
@@ -322,14 +322,15 @@
     const tell = (text) => { said.textContent = text; };
     const last = manual.get(key);
     if (last) tell(`${last.decision} by ${last.by}, ${last.at}${last.why ? `: ${last.why}` : ""}`);
-    const buttons = ["keep", "review", "drop"].map((decision) => {
-      const button = make("button", "", decision);
+    const buttons = ["keep", "review", "drop", null].map((decision) => {
+      const button = make("button", "", decision || "take back");
       button.addEventListener("click", async () => {
         if (!who.value.trim()) { tell("Say who you are."); who.focus(); return; }
         sessionStorage.setItem("who", who.value);
         const answer = await fetch("decisions", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ key, decision, by: who.value, why: why.value }) });
         if (!answer.ok) { tell(`Not stored: ${(await answer.text()).slice(0, 200)}`); return; }
         const stored = await answer.json();
+        if (stored.decision === null) { manual.delete(key); tell("Taken back. It counts at the next audit."); return; }
         manual.set(key, stored);
         tell(`Stored: ${stored.decision} by ${stored.by}, ${stored.at}. It counts at the next audit.`);
       });
@@ -337,7 +338,7 @@
     });
     return [make("h3", "", "Your decision"), make("div", "decide", who, why, ...buttons), said];
   };
-  if (data.served) fetch("decisions").then((answer) => answer.json()).then((rows) => { manual = new Map(rows.map((row) => [row.key, row])); });
+  if (data.served) fetch("decisions").then((answer) => (answer.ok ? answer.json() : [])).then((rows) => { manual = new Map(rows.map((row) => [row.key, row])); });
 
   // ---- theme
   $("theme").addEventListener("click", () => {
