@@ -24,7 +24,7 @@ def add(commands: Commands) -> None:
         help="a folder (nested), a video, a glob, a .txt file with a path or URL per line, or an fsspec URL such as "
         "s3://bucket/videos. Left out: a few demo videos are rendered and processed",
     )
-    shards.add_argument("--out", type=Path, default=Path("data"), help="output folder (default: data)")
+    shards.add_argument("--out", default="data", help="output folder or URL (s3://bucket/data); default: data")
     shards.add_argument("--profile", choices=("auto", "lite", "full"), help="which estimators (default: auto)")
     shards.add_argument("--executor", choices=("ray", "inline"), help="ray (default), or inline: all in this process")
     shards.add_argument("--config", type=Path, help="a YAML file of settings; see docs/settings.md")
@@ -41,9 +41,12 @@ def run(options: argparse.Namespace) -> int:
     from pipelines.body.body_file import BodyFileError
     from pipelines.engine.atomic import DiskFull
     from pipelines.engine.executors import Infeasible, NoCluster
+    from pipelines.engine.run_lock import BadOutput, Busy
+    from pipelines.engine.scratch import scratch_folder
     from pipelines.engine.setup_error import SetupError
+    from pipelines.engine.storage import is_object_url
     from pipelines.job.intake import NoSources
-    from pipelines.job.run import BadOutput, Busy, TooManyFailures, run_shards
+    from pipelines.job.run import TooManyFailures, run_shards
     from pipelines.job.settings import ShardsSettings
     from pipelines.settings import BadSettings, build, load_yaml, over, plain, with_overrides
 
@@ -62,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
         if src is None:
             from pipelines.demo import make_demo_videos
 
-            src = str(options.out / "demo_videos")
+            src = str(scratch_folder("demo") if is_object_url(options.out) else Path(options.out, "demo_videos"))
             make_demo_videos(Path(src))
             tell(console, f"no SRC was given: demo videos were rendered into {src}")
         summary = run_shards(src, options.out, settings, retry_quarantined=options.retry_quarantined)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from pipelines.engine.atomic import DiskFull, digest, disk_full_as_such
 from pipelines.engine.isolation import ChildDied
-from pipelines.engine.ledger import Ledger, Outcome, Record, Unit
+from pipelines.engine.ledger import Attempt, Ledger, Outcome, Record, Unit
 
 log = logging.getLogger(__name__)
 MAX_CRASHES = 3
@@ -50,35 +50,33 @@ def run_unit(ledger: Ledger, unit: Unit, run: str, work: Callable[[Path], Outcom
     if done is not None:
         return done
     while True:
-        attempt = ledger.begin_attempt(unit.stage, unit.id, run)
-        if attempt > MAX_CRASHES:
-            return _quarantine(ledger, unit, run, attempt, "crashed", f"ended its process {MAX_CRASHES} times")
-        folder = ledger.open_folder(unit.stage, unit.id)
+        attempt = ledger.begin(unit, run)
+        if attempt.number > MAX_CRASHES:
+            return _quarantine(ledger, attempt, "crashed", f"ended its process {MAX_CRASHES} times")
+        folder = ledger.open_folder(attempt)
         start = time.monotonic()
         try:
             with disk_full_as_such(folder):
                 outcome = work(folder)
-            kept = folder if outcome.status == "done" else None
-            if kept is None:
+            if outcome.status != "done":
                 shutil.rmtree(folder, ignore_errors=True)
-            return ledger.commit(
-                unit, outcome, kept, seconds=time.monotonic() - start, attempt=attempt, run=run
-            )
+            kept = folder if outcome.status == "done" else None
+            seconds = time.monotonic() - start
+            return ledger.commit(unit, outcome, kept, seconds=seconds, attempt=attempt.number, run=run)
         except ChildDied as death:
             shutil.rmtree(folder, ignore_errors=True)
-            log.warning("%s: %s: attempt %d of %d: %s", unit.stage, unit.label, attempt, MAX_CRASHES, death)
-            if attempt >= MAX_CRASHES:
-                return _quarantine(ledger, unit, run, attempt, death.reason, str(death))
+            log.warning("%s: %s: attempt %d of %d: %s", unit.stage, unit.label, attempt.number, MAX_CRASHES, death)
+            if attempt.number >= MAX_CRASHES:
+                return _quarantine(ledger, attempt, death.reason, str(death))
         except DiskFull:
             shutil.rmtree(folder, ignore_errors=True)
-            ledger.withdraw_attempt(unit.stage, unit.id, run, attempt)
+            ledger.withdraw(attempt)
             raise
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
 
 
-def _quarantine(ledger: Ledger, unit: Unit, run: str, attempt: int, reason: str, message: str) -> Record:
-    return ledger.commit(
-        unit, Outcome("quarantined", reason, message), None, seconds=0.0, attempt=attempt, run=run
-    )
+def _quarantine(ledger: Ledger, attempt: Attempt, reason: str, message: str) -> Record:
+    outcome = Outcome("quarantined", reason, message)
+    return ledger.commit(attempt.unit, outcome, None, seconds=0.0, attempt=attempt.number, run=attempt.run)

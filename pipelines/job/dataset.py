@@ -6,19 +6,21 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.annotate.choice import Choice
-from pipelines.engine.atomic import digest, whole_file, write_whole
+from pipelines.engine.atomic import digest
 from pipelines.engine.ledger import Record, Unit
+from pipelines.engine.storage import Store
 from pipelines.job.plan import Census, SourcePlan
 from pipelines.job.stages import Clip
 from pipelines.shard_format import SCHEMA_VERSION
 
+# "index" came later: shards of older outputs have none, and are indexed by whoever reads them.
+SHARD_FACTS = ("sha256", "bytes", "samples", "frames", "index")
 PROVENANCE = ("url", "uploader", "title", "licence", "date", "platform")
 
 
@@ -48,10 +50,10 @@ class Entry:
         return {name: value for record in self.records.values() for name, value in record.outcome.scores.items()}
 
 
-def write_dataset(out: Path, shards: Mapping[str, Record], choices: Sequence[Choice]) -> dict[str, Any]:
-    """Write dataset.json: shards in order with sha256, bytes and counts, and one hash over all of them."""
+def write_dataset(out: Store, shards: Mapping[str, Record], choices: Sequence[Choice]) -> dict[str, Any]:
+    """Write dataset.json: shards in order with sha256, bytes, counts and index, and one hash over all of them."""
     rows = [
-        {"name": name, **{fact: record.outcome.info[fact] for fact in ("sha256", "bytes", "samples", "frames")}}
+        {"name": name, **{fact: record.outcome.info[fact] for fact in SHARD_FACTS if fact in record.outcome.info}}
         for name, record in sorted(shards.items())
     ]
     dataset = {
@@ -63,7 +65,7 @@ def write_dataset(out: Path, shards: Mapping[str, Record], choices: Sequence[Cho
         "estimators": {choice.role: choice.estimator for choice in choices},
         "shards": rows,
     }
-    write_whole(out / "dataset.json", (json.dumps(dataset, indent=1) + "\n").encode())
+    out.put("dataset.json", (json.dumps(dataset, indent=1) + "\n").encode())
     return dataset
 
 
@@ -141,10 +143,10 @@ COLUMNS = (
 )
 
 
-def write_manifest(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_manifest(out: Store, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write manifest.parquet. Score columns are named `score_<name>`; a score that was not measured is null."""
     scores = sorted({name for row in rows for name in row if name.startswith("score_")})
     schema = pa.schema([*COLUMNS, *((name, pa.float64()) for name in scores)])
     table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
-    with whole_file(out / "manifest.parquet") as temporary:
+    with out.writing("manifest.parquet") as temporary:
         pq.write_table(table, temporary)

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.engine.atomic import canonical_json, create_once
+from pipelines.audit.tombstones import Tombstones
+from pipelines.engine.atomic import canonical_json
+from pipelines.engine.storage import Store, open_store, parent
 
 
 @dataclass(frozen=True)
@@ -41,46 +43,50 @@ class ShardPlan:
     keys: tuple[str, ...]
 
 
-def _parts(folder: Path, suffix: str) -> list[Path]:
-    return sorted(folder.glob(f"[0-9]*{suffix}"))
+SOURCES, SHARDS = "plan/sources", "plan/shards"
 
 
-def _add_part(folder: Path, suffix: str, data: bytes) -> Path:
-    number = len(_parts(folder, suffix))
-    while not create_once(folder / f"{number:06d}{suffix}", data):
+def _parts(store: Store, folder: str, suffix: str) -> list[str]:
+    return sorted(entry.key for entry in store.list_prefix(folder) if entry.key.endswith(suffix))
+
+
+def _add_part(store: Store, folder: str, suffix: str, data: bytes) -> None:
+    number = len(_parts(store, folder, suffix))
+    while not store.put_new(f"{folder}/{number:06d}{suffix}", data):
         number += 1
-    return folder / f"{number:06d}{suffix}"
 
 
 class Plan:
-    """The plans under one work folder."""
+    """The plans under one work folder or URL."""
 
-    def __init__(self, work: Path) -> None:
-        self.sources_folder = work / "plan" / "sources"
-        self.shards_folder = work / "plan" / "shards"
+    def __init__(self, work: Path | str) -> None:
+        self.withdrawn = Tombstones.read(parent(work))
+        self.store = open_store(work)
 
     def sources(self) -> list[SourcePlan]:
-        """Every source ever planned, one entry per path, in the order of first appearance."""
-        latest: dict[str, SourcePlan] = {}
-        for part in _parts(self.sources_folder, ".jsonl"):
-            for line in part.read_text(encoding="utf-8").splitlines():
-                row = SourcePlan(**json.loads(line))
-                latest[row.path] = row
-        return list(latest.values())
+        """Every source ever planned and not withdrawn, one entry per path, in the order of first appearance."""
+        latest = {row.path: row for row in self.all_sources()}
+        return [row for row in latest.values() if self.withdrawn.find(row.sha256, row.provenance) is None]
+
+    def all_sources(self) -> Iterator[SourcePlan]:
+        """Every line ever written, also of content that a path no longer has and of what was withdrawn since."""
+        for part in _parts(self.store, SOURCES, ".jsonl"):
+            for line in self.store.get(part).decode().splitlines():
+                yield SourcePlan(**json.loads(line))
 
     def add_sources(self, found: Iterable[SourcePlan]) -> list[SourcePlan]:
         """Write down what is new or has changed. Returns those."""
         known = {row.path: row for row in self.sources()}
         new = [row for row in found if known.get(row.path) != row]
         if new:
-            _add_part(self.sources_folder, ".jsonl", b"".join(canonical_json(asdict(row)) + b"\n" for row in new))
+            _add_part(self.store, SOURCES, ".jsonl", b"".join(canonical_json(asdict(row)) + b"\n" for row in new))
         return new
 
     def shards(self) -> list[ShardPlan]:
         """Every shard ever planned, in order."""
         planned = []
-        for part in _parts(self.shards_folder, ".json"):
-            for row in json.loads(part.read_text()):
+        for part in _parts(self.store, SHARDS, ".json"):
+            for row in json.loads(self.store.get(part)):
                 planned.append(ShardPlan(row["name"], tuple(row["keys"])))
         return planned
 
@@ -98,7 +104,7 @@ class Plan:
             for number, keys in enumerate(groups)
         ]
         if new:
-            _add_part(self.shards_folder, ".json", canonical_json([asdict(shard) for shard in new]))
+            _add_part(self.store, SHARDS, ".json", canonical_json([asdict(shard) for shard in new]))
         return planned + new
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -16,10 +13,12 @@ import yaml
 from pipelines.annotate.checksums import weight_digest
 from pipelines.annotate.choice import choose
 from pipelines.body.body_file import FREE_BODY, read_body_file
-from pipelines.engine.atomic import DiskFull, disk_full_as_such, remove_unfinished, write_whole
+from pipelines.engine.atomic import DiskFull, remove_unfinished
 from pipelines.engine.executors import EXECUTORS, MESSAGE, STOP, Pool, Row, Worker
 from pipelines.engine.ledger import Ledger, Record, Unit, new_run_id
+from pipelines.engine.run_lock import only_run
 from pipelines.engine.setup_error import SetupError
+from pipelines.engine.storage import join, open_store
 from pipelines.job.dataset import Entry, manifest_rows, write_dataset, write_manifest
 from pipelines.job.intake import take_in
 from pipelines.job.plan import Plan, SourcePlan, take_census
@@ -39,64 +38,38 @@ from pipelines.job.stages import (
 from pipelines.job.summary import Summary, speeds_of
 from pipelines.job.workers import AnnotateWorker, IngestWorker, PackWorker, RunContext
 from pipelines.settings import BadSettings, plain
+from pipelines.shard_index import index_name
 
 log = logging.getLogger(__name__)
-
-
-class BadOutput(RuntimeError):
-    """The output folder cannot be made or written to."""
-
-
-class Busy(RuntimeError):
-    """Another run is at work on the same output folder."""
 
 
 class TooManyFailures(RuntimeError):
     """Many unexpected errors: something is wrong with the software or its set-up, not with one video."""
 
 
-@contextmanager
-def only_run(work: Path) -> Iterator[None]:
-    """Hold the output folder for one run at a time. The lock goes with the process, however that ends."""
-    try:
-        with disk_full_as_such(work):
-            work.mkdir(parents=True, exist_ok=True)
-            lock = (work / "lock").open("a+")
-    except OSError as error:
-        raise BadOutput(f"cannot write to the output folder {work.parent}: {error.strerror}") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            holder = lock.read().strip()
-            raise Busy(f"another run ({holder}) is at work on {work.parent}: wait for it, or end it") from None
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()}")
-        lock.flush()
-        yield
-
-
-def run_shards(src: str, out: Path, settings: ShardsSettings, *, retry_quarantined: bool = False) -> Summary:
+def run_shards(src: str, out: Path | str, settings: ShardsSettings, *, retry_quarantined: bool = False) -> Summary:
     """Turn the videos of `src` into shards under `out`. Returns what happened; raises `DiskFull`, `Busy`, ..."""
     _check_pools(settings)
     choices = tuple(choose(settings.profile))
     check_body(choices[-1].files[0])
-    out = out.absolute()
-    with only_run(out / "work"):
+    store = open_store(out)
+    place = store.url
+    with only_run(open_store(join(place, "work"))):
         checksums = {str(path): weight_digest(path) for choice in choices for path in choice.files}
-        context = RunContext(out, new_run_id(), settings, choices, checksums)
-        ledger, plan = context.ledger, Plan(out / "work")
-        removed = ledger.collect_garbage() + remove_unfinished(out / "shards")
+        context = RunContext(place, new_run_id(), settings, choices, checksums)
+        ledger, plan = context.ledger, Plan(join(place, "work"))
+        removed, risks = ledger.sweep()
+        if (shards_folder := store.local("shards")) is not None:
+            removed += remove_unfinished(shards_folder)
         if removed:
             log.info("removed %d unfinished files and folders of earlier runs", removed)
-        write_whole(out / "config.yaml", yaml.safe_dump(plain(settings), sort_keys=False).encode())
+        store.put("config.yaml", yaml.safe_dump(plain(settings), sort_keys=False).encode())
         with Progress() as progress:
-            found = take_in(src, out, progress)
+            found = take_in(src, place, progress)
             plan.add_sources(found)
             census = take_census(plan.sources(), found)
             sources = census.unique
-            job = Job(context, progress)
+            job = Job(context, progress, risks)
             if retry_quarantined:
                 job.reopen_quarantined(sources)
             job.ingest(sources)
@@ -105,13 +78,13 @@ def run_shards(src: str, out: Path, settings: ShardsSettings, *, retry_quarantin
             entries = job.entries(clips, sources)
             job.pack(plan, entries)
             shards = job.shard_records(plan, entries)
-        write_dataset(out, shards, choices)
+        write_dataset(store, shards, choices)
         ingested = job.ingest_records(sources)
         rows = manifest_rows(entries, census, ingested, shards)
-        write_manifest(out, rows)
+        write_manifest(store, rows)
         records = [*ingested.values(), *shards.values(), *(r for e in entries.values() for r in e.records.values())]
         return Summary(
-            out=out,
+            out=place,
             sources=len(census),
             rows=rows,
             shards=shards,
@@ -141,8 +114,10 @@ def _check_pools(settings: ShardsSettings) -> None:
 class Job:
     """One run: knows the ledger and the executor, and keeps the unexpected failures."""
 
-    def __init__(self, context: RunContext, progress: Progress) -> None:
+    def __init__(self, context: RunContext, progress: Progress, risks: Mapping[str, int]) -> None:
         self.context = context
+        self.store = context.store
+        self.risks = risks
         self.ledger: Ledger = context.ledger
         self.progress = progress
         self.stages = annotate_stages(context.settings, context.choices)
@@ -173,7 +148,7 @@ class Job:
         for sha256, source in sources.items():
             unit = self._ingest_unit(source)
             if self.ledger.record("ingest", unit.id) is None:
-                risk = self.ledger.interrupted_runs("ingest", unit.id, self.context.run)
+                risk = self.risks.get(unit.id, 0)
                 rows.append((risk, {"source": sha256, "path": source.path, "name": source.name, "label": source.name}))
         self._run("ingest", rows, [self._pool("ingest", partial(IngestWorker, self.context))])
 
@@ -197,7 +172,7 @@ class Job:
             records, last = ending(self.ledger, units)
             if last is None:
                 following = units[next(name for name in units if name not in records)]
-                risk = self.ledger.interrupted_runs(following.stage, following.id, self.context.run)
+                risk = self.risks.get(following.id, 0)
                 rows.append((risk, {"clip": asdict(clip), "label": clip.key}))
         pools = [
             self._pool(name, partial(AnnotateWorker, self.context, pool.stages))
@@ -218,13 +193,13 @@ class Job:
     def pack(self, plan: Plan, entries: dict[str, Entry]) -> None:
         sizes = {key: sample_bytes(entry.clip, entry.records) for key, entry in entries.items() if entry.kept}
         plan.add_shards(sizes, self.context.settings.pack.shard_mb << 20)
+        there = {entry.key: entry.size for entry in self.store.list_prefix("shards")}
         rows: list[tuple[int, Row]] = []
         for shard, samples in self._shard_samples(plan, entries):
             unit = PackStage().unit(shard, samples)
             record = self.ledger.record("pack", unit.id)
-            path = self.context.out / "shards" / shard
-            if record is not None and not _is_there(path, record):
-                log.warning("%s is missing or has another size than was committed: it is packed again", path)
+            if record is not None and there.get(f"shards/{shard}") != record.outcome.info["bytes"]:
+                log.warning("%s is missing or has another size than was committed: it is packed again", shard)
                 self.ledger.reopen("pack", unit.id)
                 record = None
             if record is None:
@@ -248,7 +223,8 @@ class Job:
                 records[shard] = record
         for planned in plan.shards():
             if planned.name not in records:
-                (self.context.out / "shards" / planned.name).unlink(missing_ok=True)
+                for name in (planned.name, index_name(planned.name)):
+                    self.store.delete(f"shards/{name}")
         return records
 
     def _pool(self, name: str, make: Callable[[], Worker]) -> Pool:
@@ -273,7 +249,3 @@ class Job:
                     if len(self.failures) >= self.context.settings.max_failures:
                         where, trace = self.failures[-1]
                         raise TooManyFailures(f"{len(self.failures)} unexpected errors; the last at {where}:\n{trace}")
-
-
-def _is_there(path: Path, record: Record) -> bool:
-    return path.is_file() and path.stat().st_size == record.outcome.info["bytes"]

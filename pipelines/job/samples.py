@@ -11,11 +11,13 @@ from pipelines.annotate.body import BODY_FILE
 from pipelines.annotate.face import FACE_FILE
 from pipelines.annotate.keypoints import KEYPOINTS_FILE, read_keypoints
 from pipelines.annotate.render import RENDER_FILE
-from pipelines.engine.atomic import file_digest, whole_file
+from pipelines.engine.atomic import file_digest
 from pipelines.engine.ledger import Ledger, Record, Unit
+from pipelines.engine.storage import Store
 from pipelines.job.plan import SourcePlan
 from pipelines.job.stages import Clip
 from pipelines.shard_format import SCHEMA_VERSION, encode_keypoints, encode_meta, write_tar
+from pipelines.shard_index import index_name, index_tar
 
 
 def sample_inputs(clip: Clip, units: Mapping[str, Unit], source: SourcePlan) -> dict[str, Any]:
@@ -33,8 +35,10 @@ def sample_bytes(clip: Clip, records: Mapping[str, Record]) -> int:
     return int(clip.facts["bytes"]) + sum(entry["bytes"] for each in files for entry in each.values()) + 8192
 
 
-def write_shard(ledger: Ledger, path: Path, samples: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Write the shard whole. Returns its facts: sha256, bytes, samples, frames."""
+def write_shard(
+    ledger: Ledger, store: Store, name: str, samples: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Write the shard whole, and its index beside it. Returns its facts: sha256, bytes, samples, frames, index."""
     frames = 0
 
     def members() -> Iterator[tuple[str, dict[str, bytes | Path]]]:
@@ -43,8 +47,9 @@ def write_shard(ledger: Ledger, path: Path, samples: Mapping[str, Mapping[str, A
             records = _records(ledger, samples[key]["units"])
             meta = sample_meta(key, samples[key], records)
             frames += meta["frames"]
-            folders = {name: ledger.folder_of(record) for name, record in records.items()}
             clip = records["ingest"].outcome.info["clips"][samples[key]["clip"]]
+            wanted = {"ingest": clip["file"]}
+            folders = {name: ledger.folder_of(record, wanted.get(name)) for name, record in records.items()}
             yield (
                 key,
                 {
@@ -56,11 +61,21 @@ def write_shard(ledger: Ledger, path: Path, samples: Mapping[str, Mapping[str, A
                     "json": encode_meta(meta),
                 },
             )
+            ledger.tidy()
 
-    with whole_file(path) as temporary:
+    with store.writing(name) as temporary:
         keys = write_tar(temporary, members())
-        facts = {"sha256": file_digest(temporary), "bytes": temporary.stat().st_size}
-    return {**facts, "samples": len(keys), "frames": frames, "keys": keys}
+        sha256, size = file_digest(temporary), temporary.stat().st_size
+        index = index_tar(temporary, Path(name).name, sha256, size)
+    store.put(index_name(name), index.to_json())
+    return {
+        "sha256": sha256,
+        "bytes": size,
+        "samples": len(keys),
+        "frames": frames,
+        "index": index_name(Path(name).name),
+        "keys": keys,
+    }
 
 
 def _records(ledger: Ledger, units: Mapping[str, str]) -> dict[str, Record]:
@@ -68,7 +83,8 @@ def _records(ledger: Ledger, units: Mapping[str, str]) -> dict[str, Record]:
     for stage, unit in units.items():
         record = ledger.record(stage, unit)
         if record is None or record.status != "done":
-            raise RuntimeError(f"unit {unit} of {stage} is part of a shard, but its record is gone from {ledger.work}")
+            work = ledger.store.url
+            raise RuntimeError(f"unit {unit} of {stage} is part of a shard, but its record is gone from {work}")
         records[stage] = record
     return records
 

@@ -31,7 +31,7 @@ class Speed:
 class Summary:
     """The end of a run. `rows` are the manifest's; `problems` are (what, reason, message) of bad input."""
 
-    out: Path
+    out: str
     sources: int
     rows: Sequence[Mapping[str, Any]]
     shards: Mapping[str, Record]
@@ -68,7 +68,7 @@ class Summary:
         if states["failed"]:
             table.add_row("clips not finished", f"{states['failed']}  (unexpected errors; the next run tries again)")
         table.add_row("shards", f"{len(self.shards)}  ({size / 1e6:.1f} MB)")
-        table.add_row("folder", Text(str(self.out)))
+        table.add_row("folder", Text(self.out))
         console.print(table)
         self._show_reasons(console)
         self._show_speeds(console)

@@ -14,9 +14,10 @@ from pipelines.annotate.choice import Choice
 from pipelines.annotate.clip_stage import ClipInput, DecodedFrames
 from pipelines.engine.executors import MESSAGE, STOP, Row
 from pipelines.engine.isolation import IsolatedWorker
-from pipelines.engine.ledger import Ledger, Outcome, Record
+from pipelines.engine.ledger import Ledger, Outcome, Record, ledger_at
 from pipelines.engine.setup_error import SetupError
 from pipelines.engine.stage import run_unit
+from pipelines.engine.storage import Store, join, open_store
 from pipelines.job.ingest_source import ingest_source
 from pipelines.job.samples import write_shard
 from pipelines.job.settings import ShardsSettings
@@ -30,7 +31,7 @@ PIXEL_STAGES = ("people", "keypoints", "face", "estimate")
 class RunContext:
     """What every worker of a run is given. Small and picklable: it travels to Ray's actors."""
 
-    out: Path
+    out: str
     run: str
     settings: ShardsSettings
     choices: tuple[Choice, ...]
@@ -38,7 +39,12 @@ class RunContext:
 
     @property
     def ledger(self) -> Ledger:
-        return Ledger(self.out / "work")
+        return ledger_at(str(join(self.out, "work")))
+
+    @property
+    def store(self) -> Store:
+        """The output place."""
+        return open_store(self.out)
 
 
 class WeightsDiffer(SetupError):
@@ -94,7 +100,8 @@ class AnnotateWorker:
         ledger = self.context.ledger
         ingest = ledger.record("ingest", clip.ingest_unit)
         assert ingest is not None, "clips are listed by committed ingest units"
-        return DecodedFrames(ledger.folder_of(ingest) / clip.facts["file"], self.context.settings.decoded_mb << 20)
+        file = clip.facts["file"]
+        return DecodedFrames(ledger.folder_of(ingest, only=file) / file, self.context.settings.decoded_mb << 20)
 
     def prepare(self, row: Row) -> None:
         """Begin to decode a clip whose turn comes next, if a stage that looks at pixels still has work on it."""
@@ -106,6 +113,12 @@ class AnnotateWorker:
             self.prepared[clip.key].read_ahead()
 
     def __call__(self, row: Row) -> Row:
+        try:
+            return self._annotate(row)
+        finally:
+            self._tidy()
+
+    def _annotate(self, row: Row) -> Row:
         context, ledger = self.context, self.context.ledger
         check_weights(context)
         clip = Clip(**row["clip"])
@@ -129,6 +142,11 @@ class AnnotateWorker:
                 return ended(row, record)
         return row
 
+    def _tidy(self) -> None:
+        """Copies of a clip that is done with go; those of the prepared one stay."""
+        ahead = next(iter(self.prepared.values()), None)
+        self.context.ledger.tidy(but=ahead.video.parent if ahead is not None else None)
+
 
 class PackWorker:
     """row: shard (file name), samples (what `pipelines.job.samples` says a sample is made of)."""
@@ -139,10 +157,9 @@ class PackWorker:
     def __call__(self, row: Row) -> Row:
         context = self.context
         unit = PackStage().unit(row["shard"], row["samples"])
-        path = context.out / "shards" / row["shard"]
 
         def work(folder: Path) -> Outcome:
-            info: dict[str, Any] = write_shard(context.ledger, path, row["samples"])
+            info: dict[str, Any] = write_shard(context.ledger, context.store, f"shards/{row['shard']}", row["samples"])
             return Outcome(info=info, frames=info["frames"])
 
         return ended(row, run_unit(context.ledger, unit, context.run, work))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import os
 import signal
@@ -26,8 +27,13 @@ def writes(text: str):
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(tmp_path / "work")
+def work(tmp_path: Path) -> Path:
+    return tmp_path / "work"
+
+
+@pytest.fixture
+def ledger(work: Path) -> Ledger:
+    return Ledger(work)
 
 
 def test_a_finished_unit_is_not_done_again(ledger: Ledger):
@@ -50,7 +56,7 @@ def test_a_record_names_its_files_with_their_hashes(ledger: Ledger):
 
 
 def test_the_first_of_two_writers_wins(ledger: Ledger):
-    slow = ledger.open_folder("stage", UNIT.id)
+    slow = ledger.open_folder(ledger.begin(UNIT, "run-2"))
     (slow / "result.txt").write_text("slow")
     fast = run_unit(ledger, UNIT, "run-1", writes("fast"))
     late = ledger.commit(UNIT, Outcome(), slow, seconds=0, attempt=1, run="run-2")
@@ -65,7 +71,7 @@ def test_a_dropped_unit_keeps_its_reason_and_no_files(ledger: Ledger):
 
     record = run_unit(ledger, UNIT, "run-1", work)
     assert (record.status, record.outcome.reason, record.outcome.scores) == ("dropped", "crowd", {"people": 7.0})
-    assert list((ledger.work / "units").rglob("*.txt")) == []
+    assert [entry.key for entry in ledger.store.list_prefix("units")] == []
 
 
 def test_a_child_that_dies_every_time_quarantines_the_unit_with_its_reason(ledger: Ledger):
@@ -106,17 +112,17 @@ def _die_in_child(work: Path, run: str) -> int | None:
     return process.exitcode
 
 
-def test_a_unit_that_kills_its_own_process_is_quarantined_within_the_run(ledger: Ledger):
+def test_a_unit_that_kills_its_own_process_is_quarantined_within_the_run(ledger: Ledger, work: Path):
     for _ in range(MAX_CRASHES):
-        assert _die_in_child(ledger.work, "run-1") == -signal.SIGKILL
+        assert _die_in_child(work, "run-1") == -signal.SIGKILL
     record = run_unit(ledger, UNIT, "run-1", writes("never"))
     assert (record.status, record.outcome.reason) == ("quarantined", "crashed")
 
 
-def test_runs_killed_as_a_whole_are_not_held_against_a_unit(ledger: Ledger):
+def test_runs_killed_as_a_whole_are_not_held_against_a_unit(ledger: Ledger, work: Path):
     for number in range(10):
-        _die_in_child(ledger.work, f"run-{number}")
-    assert ledger.interrupted_runs("stage", UNIT.id, "run-x") == 10
+        _die_in_child(work, f"run-{number}")
+    assert ledger.sweep()[1] == {UNIT.id: 10}
     assert run_unit(ledger, UNIT, "run-x", writes("x")).status == "done"
 
 
@@ -129,7 +135,7 @@ def test_a_full_disk_leaves_no_attempt_and_no_record(ledger: Ledger):
     with pytest.raises(DiskFull, match="free some room"):
         run_unit(ledger, UNIT, "run-1", work)
     assert ledger.record("stage", UNIT.id) is None
-    assert ledger.begin_attempt("stage", UNIT.id, "run-1") == 1
+    assert ledger.begin(UNIT, "run-1").number == 1
 
 
 def test_an_unexpected_error_goes_up_and_commits_nothing(ledger: Ledger):
@@ -141,21 +147,52 @@ def test_an_unexpected_error_goes_up_and_commits_nothing(ledger: Ledger):
     assert ledger.record("stage", UNIT.id) is None
 
 
-def test_garbage_of_a_dead_process_goes_and_committed_work_stays(ledger: Ledger):
+def test_garbage_of_a_dead_process_goes_and_committed_work_stays(ledger: Ledger, work: Path):
     record = run_unit(ledger, UNIT, "run-1", writes("x"))
     other = Unit("stage", "1", "cd" * 32, "another", {}, {})
     context = multiprocessing.get_context("fork")
-    process = context.Process(target=ledger.open_folder, args=("stage", other.id))
+    process = context.Process(target=lambda: ledger.open_folder(ledger.begin(other, "run-1")))
     process.start()
     process.join()
-    assert ledger.collect_garbage() == 1
+    assert ledger.sweep()[0] == 1
     assert ledger.folder_of(record).is_dir()
+    assert [path.name for path in (work / "units/stage").glob("*/*")] == [Path(record.folder or "").name]
 
 
 def test_folders_of_a_living_process_are_no_garbage(ledger: Ledger):
-    folder = ledger.open_folder("stage", UNIT.id)
-    assert ledger.collect_garbage() == 0
+    folder = ledger.open_folder(ledger.begin(UNIT, "run-1"))
+    assert ledger.sweep()[0] == 0
     assert folder.is_dir()
+
+
+def test_no_mark_is_left_of_a_finished_unit(ledger: Ledger):
+    deaths = [ChildDied("crashed", "SIGSEGV")]
+
+    def work(folder: Path) -> Outcome:
+        if deaths:
+            raise deaths.pop()
+        return Outcome()
+
+    run_unit(ledger, UNIT, "run-1", work)
+    assert list(ledger.store.list_prefix("attempts")) == []
+
+
+def _commit_some(work: Path, numbers: range) -> None:
+    for number in numbers:
+        unit = Unit("stage", "1", hashlib.sha256(b"%d" % number).hexdigest(), str(number), {}, {})
+        run_unit(Ledger(work), unit, f"run-{os.getpid()}", writes(str(os.getpid())))
+
+
+def test_many_processes_commit_at_once_and_each_unit_has_one_winner(work: Path, ledger: Ledger):
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=_commit_some, args=(work, range(30))) for _ in range(8)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    records = list(ledger.records("stage"))
+    assert len(records) == 30
+    assert {f"{r.folder}/result.txt" for r in records} == {entry.key for entry in ledger.store.list_prefix("units")}
 
 
 def test_a_reopened_unit_is_done_again(ledger: Ledger):
@@ -164,9 +201,9 @@ def test_a_reopened_unit_is_done_again(ledger: Ledger):
     assert run_unit(ledger, UNIT, "run-2", writes("x")).status == "done"
 
 
-def test_a_damaged_record_is_named(ledger: Ledger):
+def test_a_damaged_record_is_named(ledger: Ledger, work: Path):
     run_unit(ledger, UNIT, "run-1", writes("x"))
-    path = next((ledger.work / "commits").rglob("*.json"))
+    path = next((work / "commits").rglob("*.json"))
     path.write_text("{")
     with pytest.raises(ValueError, match=path.name):
         ledger.record("stage", UNIT.id)

@@ -15,6 +15,8 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.shard_index import index_name
+
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
@@ -64,7 +66,8 @@ def check_same(out: Path, undisturbed: Path) -> None:
     ours, theirs = (pq.read_table(folder / "manifest.parquet").to_pylist() for folder in (out, undisturbed))
     assert ours == theirs
     assert [row for row in ours if row["state"] == "quarantined"] == []
-    assert {path.name for path in (out / "shards").iterdir()} == set(shards(out)), "something lies beside the shards"
+    expected = {name for shard in shards(out) for name in (shard, index_name(shard))}
+    assert {path.name for path in (out / "shards").iterdir()} == expected, "something lies beside the shards"
 
 
 @pytest.fixture(scope="module")
