@@ -32,9 +32,11 @@ class FrameNoise:
     device: torch.device | str = "cpu"
 
     def __post_init__(self) -> None:
+        if not self.seeds:
+            raise ValueError("noise needs a seed per video, and there is none")
         for seed in self.seeds:
-            if not 0 <= seed < 2**64:
-                raise ValueError(f"a seed must be from 0 to 2^64-1, not {seed}")
+            if not isinstance(seed, int) or not 0 <= seed < 2**64:
+                raise ValueError(f"a seed must be a whole number from 0 to 2^64-1, not {seed}")
 
     def __call__(self, frame: int) -> Tensor:
         return torch.stack([self._draw(seed, frame) for seed in self.seeds]).to(self.device)

@@ -143,10 +143,10 @@ def test_noise_is_gaussian_and_independent_from_frame_to_frame() -> None:
     assert float((torch.corrcoef(noise) - torch.eye(20)).abs().max()) < 5 / noise.shape[1] ** 0.5
 
 
-@pytest.mark.parametrize("seed", [-1, 2**64])
-def test_a_seed_out_of_range_is_refused(seed: int) -> None:
+@pytest.mark.parametrize("seeds", [(-1,), (2**64,), (3, 1.5), ()])
+def test_seeds_that_are_none_or_out_of_range_are_refused(seeds: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="seed"):
-        FrameNoise((seed,), (2, 3, 4))
+        FrameNoise(seeds, (2, 3, 4))
 
 
 # Against diffusers
