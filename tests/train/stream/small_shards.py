@@ -7,6 +7,7 @@ import json
 import tempfile
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -96,10 +97,11 @@ def key_of(number: int) -> str:
 def small_dataset(
     out: Path, sizes: Sequence[int] = (5, 3, 4), frames: int = 20, first: int = 0, **kwargs: bool
 ) -> Path:
-    """Shards of so many clips each; clip n has the key `key_of(n)`. All clips share their pictures: encoding takes
-    time.""" clip = members_of(frames, 0) samples = [(key_of(first + n), {**clip, "json": _numbered(clip["json"],
-    first + n)}) for n in range(sum(sizes))] ends = np.cumsum([0, *sizes]) return write_dataset(out, [samples[a:b] for
-    a, b in zip(ends, ends[1:])], **kwargs)
+    """Shards of so many clips each; clip n has the key `key_of(n)`. They share their pictures: encoding takes time."""
+    clip = members_of(frames, 0)
+    samples = [(key_of(first + n), {**clip, "json": _numbered(clip["json"], first + n)}) for n in range(sum(sizes))]
+    ends = np.cumsum([0, *sizes])
+    return write_dataset(out, [samples[a:b] for a, b in pairwise(ends)], **kwargs)
 
 
 def _numbered(meta: bytes, number: int) -> bytes:

@@ -1,5 +1,4 @@
-"""A sample that cannot be read is replaced by the same one everywhere, counted and named; it never shifts the
-others."""
+"""A sample that cannot be read is replaced by the same one everywhere, counted and named; it never shifts others."""
 
 from __future__ import annotations
 
