@@ -49,7 +49,7 @@ SECTIONS = (
 )
 
 
-def write_page(
+def build_page(
     out: Path,
     *,
     previews: int = PREVIEW_LIMIT,
@@ -63,10 +63,10 @@ def write_page(
     FileNotFoundError where there has been no audit.
     """
     make_previews(out, limit=previews, show_faces=show_faces, progress=progress)
-    return build_page(out, limit=limit)
+    return write_html(out, limit=limit)
 
 
-def build_page(out: Path, *, limit: int = LIMIT) -> Path:
+def write_html(out: Path, *, limit: int = LIMIT) -> Path:
     """Write OUT/audit/index.html from the tables beside it and the previews that are there. Returns its path."""
     path = audit_folder(Path(out)) / PAGE
     write_whole(path, render_page(Path(out), limit=limit).encode())

@@ -34,6 +34,8 @@ def _balance(summary: Mapping[str, Any]) -> ReleaseCheck:
 
 
 def _unknown(tables: Tables) -> list[ReleaseCheck]:
+    if not tables.numbers(["count(*) filter (outcome = 'kept')"])[0]:
+        return [ReleaseCheck("stop", "No clip is kept", "", "ledger")]
     found = []
     for column, level in (("licence", "stop"), ("consent", "look")):
         if column not in tables.columns:

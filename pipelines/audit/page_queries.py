@@ -115,8 +115,10 @@ class Tables:
             low, high, median, count = shape
             if not count or low is None:
                 continue
-            high = high if high > low else low + (abs(low) or 1.0) * 0.01
-            found.append({"measure": measure, "low": low, "high": high, "median": median, "clips": int(count)})
+            constant = high <= low
+            high = low + (abs(low) or 1.0) * 0.01 if constant else high
+            shape = {"low": low, "high": high, "median": median, "clips": int(count), "constant": constant}
+            found.append({"measure": measure, **shape})
         if not found:
             return []
         chunks = []

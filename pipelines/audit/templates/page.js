@@ -23,6 +23,7 @@
     return element;
   };
   const foreign = (text) => make("bdi", "", String(text));
+  const short = (text) => (/^-?\d+\.\d{4,}(e-?\d+)?$/.test(text) ? String(Number(Number(text).toPrecision(3))) : text);
   const words = (name) => String(name).replaceAll("_", " ");
   const amount = (value, unit) => {
     if (unit === "%") return `${(100 * value).toFixed(Math.abs(value) >= 0.0995 || Math.abs(value) < 0.0005 ? 0 : 1)} %`;
@@ -255,7 +256,7 @@
     if (get("reason", i) || get("message", i)) left.append(make("h3", "", "Why it ended"), facts([["stage", get("stage", i)], ["reason", words(get("reason", i) || "")], ["message", get("message", i)]]));
     if (reasons.length) {
       left.append(make("h3", "", "What the rules say"));
-      left.append(facts(reasons.map((r) => [words(r.rule), `${r.value} (${r.threshold}) → ${r.decision}`])));
+      left.append(facts(reasons.map((r) => [words(r.rule), `${short(r.value)} (${r.threshold}) → ${r.decision}`])));
       left.append(facts([["decided by", get("decided_by", i)]]));
     }
     left.append(make("h3", "", "Origin"), facts([
@@ -300,7 +301,7 @@
     if (has & 2) {
       const video = make("video");
       video.controls = video.muted = video.loop = true;
-      video.preload = "none";
+      video.preload = "metadata";
       video.src = `previews/${encodeURIComponent(key)}.mp4`;
       box.append(video);
     }
