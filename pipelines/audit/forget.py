@@ -11,7 +11,8 @@ The order is what makes it safe to end the process at any moment and run it agai
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from pipelines.audit.forget_select import (
 from pipelines.audit.forget_shards import ShardFacts, belongs, keys_of, rewrite, traces_of, write_index
 from pipelines.audit.forget_tables import filter_table, forget_elsewhere
 from pipelines.audit.forget_work import forget_in_plan, forget_shard, forget_units
+from pipelines.audit.schema import audit_folder
 from pipelines.audit.tombstones import Tombstone, Tombstones, keyed, new_salt
 from pipelines.engine.atomic import digest, write_whole
 from pipelines.engine.run_lock import only_run
@@ -79,7 +81,7 @@ def forget(out: Path, request: Request, *, dry_run: bool = False, tell: Tell = l
     out = out.absolute()
     if not (out / "shards").is_dir() and not (out / "work").is_dir():
         raise NotFound(f"{out} is no output folder of `vividpose shards`: it has neither shards nor work")
-    with only_run(open_store(out / "work")):
+    with only_run(open_store(out / "work")), _no_audit(out):
         known = known_sources(out)
         stones = _stones(out, known, request)
         all_stones = Tombstones([*Tombstones.read(out).stones, *stones])
@@ -97,6 +99,17 @@ def forget(out: Path, request: Request, *, dry_run: bool = False, tell: Tell = l
         if plan.proof.clean:
             (out / JOURNAL).unlink()
     return plan
+
+
+@contextmanager
+def _no_audit(out: Path) -> Iterator[None]:
+    """Keep audits out meanwhile; one that is at work makes this `Busy`."""
+    work = audit_folder(out) / "work"
+    if not work.is_dir():
+        yield
+        return
+    with only_run(open_store(work)):
+        yield
 
 
 def _stones(out: Path, known: dict[str, SourceFacts], request: Request) -> list[Tombstone]:

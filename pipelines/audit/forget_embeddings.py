@@ -1,7 +1,7 @@
 """Face embeddings are biometric data: where they lie, and how to take them all out.
 
-In the shards they are the member `face.npz`; the work folder has them as results of the stage `face`; the audit keeps
-none (its table of identities holds numbers of clips, no vectors).
+In the shards they are the member `face.npz`; the work folder has them as results of the stage `face`; the audit has one
+per clip, the mean, in the column `face` of its fingerprints.
 """
 
 from __future__ import annotations
@@ -12,15 +12,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from pipelines.annotate.face import FACE_FILE
 from pipelines.audit.forget import update_dataset
 from pipelines.audit.forget_search import files_under
 from pipelines.audit.forget_shards import facts_of, rewrite, without_vectors, write_index
 from pipelines.audit.forget_work import commit_shard, records
-from pipelines.engine.atomic import file_digest, write_whole
+from pipelines.audit.schema import audit_folder
+from pipelines.engine.atomic import file_digest, whole_file, write_whole
 from pipelines.engine.run_lock import only_run
 from pipelines.engine.storage import open_store
 from pipelines.shard_format import BadSample, decode_face
+
+FACE_COLUMN = "face"
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,10 @@ def find_embeddings(out: Path) -> Iterator[Place]:
             count = _vectors(path.read_bytes())
             if count:
                 yield Place(path, 1, count)
+        elif path.suffix == ".parquet" and FACE_COLUMN in pq.read_schema(path).names:
+            faces = pq.read_table(path, columns=[FACE_COLUMN])[FACE_COLUMN]
+            if len(faces) > faces.null_count:
+                yield Place(path, len(faces) - faces.null_count, len(faces) - faces.null_count)
 
 
 def _vectors_in_tar(path: Path) -> Iterator[int]:
@@ -75,6 +85,9 @@ def drop_embeddings(out: Path) -> list[Path]:
             if bare is not None:
                 write_whole(path, bare)
                 changed.append(path)
+        for path in [path for path in files_under(audit_folder(out)) if path.suffix == ".parquet"]:
+            if _without_faces(path):
+                changed.append(path)
         _update_face_records(out / "work")
         packs = [record for _, record in records(out / "work", "pack")]
         listed = _listed(out)
@@ -93,6 +106,20 @@ def drop_embeddings(out: Path) -> list[Path]:
                     commit_shard(out / "work", record, record.inputs, facts[path.name])
         update_dataset(out, facts)
     return changed
+
+
+def _without_faces(path: Path) -> bool:
+    """Empty the column of face vectors of a table. Returns whether there was anything in it."""
+    if FACE_COLUMN not in pq.read_schema(path).names:
+        return False
+    table = pq.read_table(path)
+    place = table.schema.get_field_index(FACE_COLUMN)
+    if table.column(place).null_count == len(table):
+        return False
+    field = table.schema.field(place)
+    with whole_file(path) as temporary:
+        pq.write_table(table.set_column(place, field, pa.nulls(len(table), field.type)), temporary)
+    return True
 
 
 def _listed(out: Path) -> dict[str, str]:

@@ -35,7 +35,7 @@ HEX_RUN = re.compile(rb"[0-9a-f]{16,}")
 class Traces:
     """What must not be found. prefixes: the 16 hex digits that sample keys and content hashes of a source begin with.
 
-    texts: paths, URLs and names. probes: bytes cut out of videos and vectors, 16 each. hashes: sha256 of whole members.
+    texts: paths, URLs and names. probes: bytes cut out of videos and vectors. hashes: sha256 of whole members.
     """
 
     prefixes: frozenset[str] = frozenset()
@@ -107,7 +107,7 @@ class Finder:
     def find(self, data: bytes) -> set[str]:
         """What of the traces occurs in `data`, in words."""
         found = {"sample key or content hash" for run in HEX_RUN.findall(data) if _windows(run) & self.traces.prefixes}
-        if self._needles:
+        if self._needles and len(data) >= 4:
             for shift in (0, 1):
                 words = np.frombuffer(data, "<u2", offset=shift, count=max(0, (len(data) - shift) // 2))
                 places = np.flatnonzero(self._first[words[:-1]])

@@ -69,16 +69,19 @@ def forget_elsewhere(out: Path, traces: Traces, skip: frozenset[Path]) -> list[s
         name = path.relative_to(out).as_posix()
         if name.split("/", 1)[0] in OWN or path in skip or not (path.exists() or path.is_symlink()):
             continue
-        for part in (path, *path.parents):
-            if part == out:
-                break
-            if belongs(part.name, traces.prefixes):
-                shutil.rmtree(part) if part.is_dir() and not part.is_symlink() else part.unlink()
-                done.append(f"{part.relative_to(out).as_posix()}: removed")
-                break
-        else:
+        own = _named_after(path, out, traces)
+        if own is None:
             done += [f"{name}: {what}" for what in _clear(path, traces, finder)]
+        else:
+            shutil.rmtree(own) if own.is_dir() and not own.is_symlink() else own.unlink()
+            done.append(f"{own.relative_to(out).as_posix()}: removed")
     return done
+
+
+def _named_after(path: Path, out: Path, traces: Traces) -> Path | None:
+    """The file, or the highest folder that it lies in, that bears the key of a withdrawn sample."""
+    parts = [part for part in (path, *path.parents) if part != out and part.is_relative_to(out)]
+    return next((part for part in reversed(parts) if belongs(part.name, traces.prefixes)), None)
 
 
 def _clear(path: Path, traces: Traces, finder: Finder) -> list[str]:
