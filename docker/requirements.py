@@ -1,7 +1,7 @@
 """Prints what pyproject.toml asks for, with the extras named: `python requirements.py pyproject.toml full gpu`.
 
-So that an image can install the dependencies in a layer of their own, before the source, and keep it when only the source
-changes.
+So that an image can install the dependencies in a layer of their own, before the source, and keep it when only the
+source changes.
 """
 
 from __future__ import annotations
