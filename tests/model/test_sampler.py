@@ -10,7 +10,7 @@ from collections.abc import Callable
 import psutil
 import pytest
 import torch
-from diffusers import EulerDiscreteScheduler
+from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
 from diffusers.schedulers.scheduling_utils import AysSchedules
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -189,7 +189,7 @@ def test_each_step_is_that_of_diffusers(sigmas: tuple[float, ...], guidance: Gui
         scaled = scheduler.scale_model_input(x, t)
         without, conditional = network(scaled * 0.5, t), network(scaled, t)
         theirs.append(x)
-        x = scheduler.step(without + scale * (conditional - without), t, x).prev_sample
+        x = scheduler.step(without + scale * (conditional - without), t, x, return_dict=False)[0]
     theirs.append(x)
 
     ours = []
