@@ -13,16 +13,13 @@ from transformers import CLIPVisionModelWithProjection
 
 from model.image_encoder import CLIP_MEAN, CLIP_STD, ImageEncoder
 from model.vae import Vae
+from model.weight_files import BadFolder
 
 TINY = Path(__file__).parent / "tiny"
 """Of the `tiny` configuration, shipped: a small VAE that `train.fit_vae` fitted, and an image encoder with random
 weights (its token tells pictures apart; it knows nothing about them)."""
 
 PREPROCESSOR = Path("feature_extractor") / "preprocessor_config.json"
-
-
-class BadEncoders(ValueError):
-    """A folder in which the VAE or the image encoder is missing, incomplete or of another kind."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ def load_encoders(
     """From an SVD folder, a VividPose folder, or `TINY`: `vae/`, `image_encoder/` and, where present,
     `feature_extractor/`. Only safetensors are read, the .fp16 files where there are no others.
 
-    Raises BadEncoders, which names the file that is missing or the parameters that are.
+    Raises BadFolder, which names the file that is missing or the parameters that are.
     """
     folder = Path(folder)
     vae = _load(AutoencoderKLTemporalDecoder, folder / "vae", "diffusion_pytorch_model", "torch_dtype", dtype)
@@ -53,10 +50,10 @@ def load_encoders(
 
 def _load(cls: Any, folder: Path, stem: str, dtype_option: str, dtype: torch.dtype) -> Any:
     if not (folder / "config.json").is_file():
-        raise BadEncoders(f"there is no {folder}/config.json: give a folder of Stable Video Diffusion or of VividPose")
+        raise BadFolder(f"there is no {folder}/config.json: give a folder of Stable Video Diffusion or of VividPose")
     variant = None if _weights(folder, stem) else "fp16" if _weights(folder, f"{stem}.fp16") else "missing"
     if variant == "missing":
-        raise BadEncoders(f"there is no {folder / (stem + '.safetensors')}; weights are read from safetensors only")
+        raise BadFolder(f"there is no {folder / (stem + '.safetensors')}; weights are read from safetensors only")
     try:
         net, told = cls.from_pretrained(
             folder,
@@ -67,7 +64,7 @@ def _load(cls: Any, folder: Path, stem: str, dtype_option: str, dtype: torch.dty
             **{dtype_option: dtype},
         )
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        raise BadEncoders(f"{folder}: cannot be loaded as {cls.__name__}: {error}") from error
+        raise BadFolder(f"{folder}: cannot be loaded as {cls.__name__}: {error}") from error
     # The one buffer that old CLIP files hold and new code computes.
     wrong = {
         "missing": sorted(told["missing_keys"]),
@@ -76,7 +73,7 @@ def _load(cls: Any, folder: Path, stem: str, dtype_option: str, dtype: torch.dty
     }
     for what, names in wrong.items():
         if names:
-            raise BadEncoders(f"{folder}: {len(names)} parameters are {what} for {cls.__name__}, first {names[0]}")
+            raise BadFolder(f"{folder}: {len(names)} parameters are {what} for {cls.__name__}, first {names[0]}")
     return net
 
 
@@ -91,4 +88,4 @@ def _normalisation(path: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
         data = json.loads(path.read_text(encoding="utf-8"))
         return tuple(map(float, data["image_mean"])), tuple(map(float, data["image_std"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise BadEncoders(f"{path}: expected image_mean and image_std: {error}") from error
+        raise BadFolder(f"{path}: expected image_mean and image_std: {error}") from error
