@@ -91,7 +91,12 @@ class VividPose(nn.Module):
         self.execution = replace(self.execution, checkpointing=policy)
 
     def compile_blocks(self, **options: Any) -> None:
-        """Compiles each kind of block on its own (torch.compile's options): minutes less than the whole network."""
+        """Compiles each kind of block on its own (torch.compile's options): minutes less than the whole network.
+
+        Shapes are compiled as they come: a block has a form for each width and size, with gradients and without.
+        """
+        torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
+        options.setdefault("dynamic", False)
         blocks: tuple[Callable[..., Any], ...] = (resnet, spatio_temporal_transformer, spatial_transformer)
         self.execution = replace(self.execution, compiled={block: torch.compile(block, **options) for block in blocks})
 

@@ -44,7 +44,8 @@ def load_strictly(module: nn.Module, folder: Path, dtype: torch.dtype) -> None:
     for file in files:
         for name, tensor in tensors(file):
             if tuple(tensor.shape) == expected.get(name):
-                tensor = tensor.to(dtype)  # One at a time: never a second copy of a whole network.
+                # A copy, one at a time: the file's bytes are not aligned, with which sums may round differently.
+                tensor = tensor.to(dtype, copy=True)
             loaded[name] = tensor
     problems = [f"{name} is missing" for name in expected if name not in loaded]
     problems += [f"{name} is unknown" for name in loaded if name not in expected]
