@@ -11,6 +11,7 @@ The order is what makes it safe to end the process at any moment and run it agai
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.audit import tombstones
-from pipelines.audit.forget_search import PREFIX, Proof, Traces, search
+from pipelines.audit.forget_search import PREFIX, Proof, Traces, files_under, search
 from pipelines.audit.forget_select import (
     NotFound,
     SourceFacts,
@@ -37,6 +38,8 @@ from pipelines.engine.atomic import digest, write_whole
 from pipelines.engine.run_lock import only_run
 from pipelines.engine.storage import open_store
 
+# As `whole_file` names what it has not finished.
+UNFINISHED = re.compile(r"\..+\.tmp\.[0-9a-f]{12}")
 JOURNAL = "withdrawal.json"
 Tell = Callable[[str], None]
 
@@ -94,6 +97,7 @@ def forget(out: Path, request: Request, *, dry_run: bool = False, tell: Tell = l
             return plan
         journal = _begin(out, plan, prefixes)
         _clear(out, plan, prefixes, journal, tell)
+        _remove_unfinished(out)
         tell("searching every byte")
         plan.proof = search(out, _looked_for(out, journal, prefixes), _not_searched(out))
         if plan.proof.clean:
@@ -161,6 +165,13 @@ def _begin(out: Path, plan: Withdrawal, prefixes: frozenset[str]) -> dict[str, A
         journal["shards"] = sorted({*plan.shards, *old["shards"]})
     write_whole(out / JOURNAL, json.dumps(journal).encode())
     return journal
+
+
+def _remove_unfinished(out: Path) -> None:
+    """Remove what a killed process left half-written anywhere; no other is at work now."""
+    for path in list(files_under(out)):
+        if UNFINISHED.fullmatch(path.name):
+            path.unlink()
 
 
 def _looked_for(out: Path, journal: dict[str, Any], prefixes: frozenset[str]) -> Traces:
