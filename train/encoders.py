@@ -7,22 +7,29 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.image_encoder import ImageEncoder
+from model.config import VividPoseConfig
+from model.encoders import TINY, Encoders, load_encoders
 from model.vae import Vae
+from pipelines.settings import BadSettings
+from train.settings import EncoderSettings
 from train.stream.batch import TrainBatch
 
 
 @dataclass(frozen=True)
-class Encoders:
-    """vae, image_encoder: on the run's device. at_once: pictures in the VAE at a time. Results are fp32."""
+class BatchEncoders:
+    """SVD's encoders, on the run's device, applied to batches. at_once: pictures in the VAE at a time. Results are
+    fp32."""
 
-    vae: Vae
-    image_encoder: ImageEncoder
+    encoders: Encoders
     at_once: int = 8
+
+    @property
+    def vae(self) -> Vae:
+        return self.encoders.vae
 
     def bytes(self) -> int:
         """Of their weights."""
-        nets = (self.vae.net, self.image_encoder.net)
+        nets = (self.vae.net, self.encoders.image.net)
         return sum(p.numel() * p.element_size() for net in nets for p in net.parameters())
 
     def latents(self, batch: TrainBatch, noise: Tensor) -> Tensor:
@@ -49,9 +56,24 @@ class Encoders:
         """(B, 1, width)."""
         if batch.clip_embedding is not None:
             return batch.clip_embedding.float().unsqueeze(1)
-        return self.image_encoder.embed(signed(batch.reference))
+        return self.encoders.image.embed(signed(batch.reference))
 
 
 def signed(pictures: Tensor) -> Tensor:
     """uint8 (..., 3, H, W) to float32 in -1..1."""
     return pictures.to(torch.float32) / 127.5 - 1
+
+
+def open_encoders(settings: EncoderSettings, config: VividPoseConfig, device: torch.device) -> BatchEncoders:
+    """Raises `BadFolder` for a folder that cannot be read, `BadSettings` where it does not fit the model."""
+    folder = TINY if settings.folder == "tiny" else settings.folder
+    dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[settings.precision]
+    loaded = load_encoders(folder, device, dtype)
+    found = (loaded.vae.channels, loaded.vae.factor, loaded.image.width)
+    wanted = (config.vae.latent_channels, config.vae.scale_factor, config.clip.width)
+    if found != wanted:
+        raise BadSettings(
+            f"encoders.folder {settings.folder}: latent channels, pixels per latent and width of the image embedding "
+            f"are {found}, the model {config.name} wants {wanted}"
+        )
+    return BatchEncoders(loaded, settings.frames_at_once)

@@ -54,5 +54,5 @@ def refuse_unused(unused: Iterable[str]) -> None:
         shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
         raise TrainingFailed(
             f"{len(names)} trainable parameters get no gradient even when every condition is given: {shown}. "
-            "Freeze them (model.groups), or repair the network: under ZeRO they would end in wrong or hanging reductions"
+            "Freeze them (model.groups), or repair the network: under ZeRO they end in wrong or hanging reductions"
         )

@@ -174,8 +174,8 @@ class Trainer:
             self.deciles.add(one.sigma, one.loss)
         if self.log is None:
             return
-        for one in replaced:
-            self.log.event("replaced", step=self.step, wanted=one.wanted, taken=one.taken, reason=one.reason)
+        for lost in replaced:
+            self.log.event("replaced", step=self.step, wanted=lost.wanted, taken=lost.taken, reason=lost.reason)
         if skipped:
             keys = [one.key for one in samples if not math.isfinite(one.loss)]
             self.log.event("skipped", step=self.step, keys=keys)

@@ -3,8 +3,9 @@
     deepspeed train/main.py --config train/configs/vividpose.yaml [--set optimiser.learning_rate=2e-5]
     python train/main.py --config tiny            one process, no launcher
 
-Runs that are stopped (SIGTERM, SIGUSR1, a time limit, kill -9, a crash) go on when the same command is given again.
-Exit codes: 0 finished, or stopped with a checkpoint; 1 an error, told in one line; 3 no room for the checkpoint.
+Runs that are stopped (SIGTERM, SIGUSR1, a file OUT/stop, a time limit, kill -9, a crash) go on when the same command is
+given again. Exit codes: 0 finished, or stopped with a checkpoint; 1 an error, told in one line; 3 no room for the
+checkpoint.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ import logging  # noqa: E402
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from model.config import BadConfig  # noqa: E402
+from model.weight_files import BadFolder  # noqa: E402
 from pipelines.engine.atomic import DiskFull  # noqa: E402
 from pipelines.settings import BadSettings  # noqa: E402
 from pipelines.shard_format import BadSample  # noqa: E402
 from train.checkpoint import BadCheckpoint, remove_unfinished  # noqa: E402
 from train.guards import TrainingFailed  # noqa: E402
-from train.load_encoders import BadEncoders  # noqa: E402
 from train.ranks import Ranks  # noqa: E402
 from train.run_folder import Lock, RunFolderBusy  # noqa: E402
 from train.settings import TrainSettings, accumulation_steps, load_settings  # noqa: E402
@@ -41,7 +42,7 @@ TOLD = (
     BadCheckpoint,
     BadConfig,
     BadDataset,
-    BadEncoders,
+    BadFolder,
     BadSample,
     BadSettings,
     RunFolderBusy,
@@ -57,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(levelname)s %(message)s")
     try:
         settings = load_settings(options.config, options.set)
-        stopping = Stopping(seconds(options.time_limit))
+        stopping = Stopping(settings.out / "stop", seconds(options.time_limit))
         return train(settings, StartOptions(options.resume, options.accept_dataset_change), stopping)
     except DiskFull as error:
         return _fail(str(error), 3)
@@ -95,6 +96,7 @@ def take_lock(folder: Path, ranks: Ranks) -> Lock | None:
         try:
             lock = Lock(folder)
             remove_unfinished(folder / "checkpoints")
+            (folder / "stop").unlink(missing_ok=True)
         except RunFolderBusy as error:
             busy = str(error)
         except OSError as error:

@@ -11,7 +11,7 @@ from model import edm
 from model.conditions import ClipInputs, Given
 from model.vividpose import VividPose
 from train.draws import Draws, draw
-from train.encoders import Encoders
+from train.encoders import BatchEncoders
 from train.guards import poisoned
 from train.settings import DiffusionSettings
 from train.stream.batch import TrainBatch
@@ -35,7 +35,7 @@ class TrainingModule(nn.Module):
     """
 
     def __init__(
-        self, model: VividPose, encoders: Encoders, settings: DiffusionSettings, seed: int, autocast: bool = False
+        self, model: VividPose, encoders: BatchEncoders, settings: DiffusionSettings, seed: int, autocast: bool = False
     ) -> None:
         super().__init__()
         self.model = model
@@ -46,15 +46,15 @@ class TrainingModule(nn.Module):
         self.seen: Seen | None = None
 
     @property
-    def encoders(self) -> Encoders:
+    def encoders(self) -> BatchEncoders:
         return self.hidden[0]
 
     def forward(self, batch: TrainBatch, everything: bool = False) -> Tensor:
         """The mean loss, fp32, a scalar. everything: act as if every sample had every condition; for the first look at
         the network, never for training."""
-        clip, vae = self.model.config.vae, self.encoders.vae
+        vae = self.encoders.vae
         frames, height, width = batch.skeleton.shape[1], *batch.skeleton.shape[-2:]
-        latent = (frames, clip.latent_channels, height // vae.factor, width // vae.factor)
+        latent = (frames, vae.channels, height // vae.factor, width // vae.factor)
         draws = draw(self.settings, self.seed, batch.index.tolist(), latent, (3, height, width))
         if everything:
             yes = torch.ones(len(batch), dtype=torch.bool)
@@ -65,29 +65,26 @@ class TrainingModule(nn.Module):
         noise, sigma = draws.noise.to(device), draws.sigma.to(device)
         inputs = self._inputs(batch, draws)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.autocast):
-            scaled = edm.scaled(edm.noised(x0, noise, sigma), sigma).to(self._dtype())
+            scaled = edm.scaled(edm.noised(x0, noise, sigma), sigma)
             F = self.model(scaled, edm.c_noise(sigma), self.model.conditions(inputs, check=False))
         losses = edm.loss(F, x0, noise, sigma, self._weight_map(batch, latent))
         self.seen = Seen(losses.detach(), draws.sigma, batch.latents is not None)
         return poisoned(losses.mean())
 
-    def _dtype(self) -> torch.dtype:
-        return next(self.model.parameters()).dtype
-
     def _inputs(self, batch: TrainBatch, draws: Draws) -> ClipInputs:
-        dtype, device = self._dtype(), batch.skeleton.device
+        device = batch.skeleton.device
         kept = draws.kept
         clips = len(batch)
         image_latent = self.encoders.image_latent(
             batch.reference, draws.image_noise.to(device), draws.noise_aug.to(device)
         )
         return ClipInputs(
-            reference_latent=self.encoders.reference_latent(batch).to(dtype),
-            image_latent=image_latent.to(dtype),
-            clip_embedding=self.encoders.clip_embedding(batch).to(dtype),
-            face_embedding=batch.face_embedding.to(dtype),
-            skeleton=(batch.skeleton.float() / 255).to(dtype),
-            rendering=(batch.rendering.float() / 255).to(dtype),
+            reference_latent=self.encoders.reference_latent(batch),
+            image_latent=image_latent,
+            clip_embedding=self.encoders.clip_embedding(batch),
+            face_embedding=batch.face_embedding,
+            skeleton=batch.skeleton.float() / 255,
+            rendering=batch.rendering.float() / 255,
             fps=batch.fps.float(),
             motion_bucket=torch.full((clips,), float(self.settings.motion_bucket), device=device),
             noise_aug=draws.noise_aug.to(device),

@@ -14,23 +14,24 @@ CONFIGS = Path(__file__).resolve().parent / "configs"
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """config: a model configuration, a name in `model/configs` or a YAML file. pretrained: a folder written by this
-    software or by `vividpose weights` to start from; without one the networks start from random numbers of the seed.
-    groups: the parts that train, names of `VividPose.groups()`, or "all" as in the paper."""
+    """config: a model configuration, a name in `model/configs` or a YAML file. A run starts from `pretrained`, a
+    VividPose folder, whose configuration counts; or from `svd` and `sd21`, the published folders, with new controllers;
+    or, where all three are null, from random numbers of the seed. groups: the parts that train, names of
+    `VividPose.groups()`, or "all" as in the paper."""
 
     config: str = "vividpose"
     pretrained: Path | None = None
+    svd: Path | None = None
+    sd21: Path | None = None
     groups: tuple[str, ...] = ("all",)
 
 
 @dataclass(frozen=True)
 class EncoderSettings:
-    """vae: a folder with the frozen VAE in diffusers' format, "tiny" for the one that is shipped. image_encoder: a
-    folder with the frozen CLIP vision tower; null is a small tower of fixed random weights, for the tiny model.
-    precision: of both."""
+    """folder: with the frozen `vae/` and `image_encoder/`, Stable Video Diffusion's or VividPose's; "tiny" for those
+    that are shipped for the tiny model. precision: of both."""
 
-    vae: str = "tiny"
-    image_encoder: Path | None = None
+    folder: str = "tiny"
     precision: Literal["bf16", "fp32"] = "fp32"
     frames_at_once: int = 8
 
@@ -124,7 +125,8 @@ class CheckpointSettings:
 @dataclass(frozen=True)
 class ValidationSettings:
     """Every `steps` steps (0: never) `clips` clips from the start of the order, or from `data` when it is given, are
-    animated with `sampling_steps` steps. weights: "live" or "ema" (not under ZeRO 3)."""
+    animated with `sampling_steps` steps. weights: "live" or "ema" (not under ZeRO 3). data: output folders of
+    `vividpose shards`; split: the split of their `decisions.parquet` to read."""
 
     steps: int = 1000
     clips: int = 2
@@ -132,6 +134,7 @@ class ValidationSettings:
     guidance: tuple[float, float] = (1.0, 3.0)
     weights: Literal["live", "ema"] = "live"
     data: tuple[str, ...] = ()
+    split: str | None = None
 
 
 @dataclass(frozen=True)
@@ -199,6 +202,9 @@ def checked(settings: TrainSettings) -> TrainSettings:
     for name in ("drop_all", "drop_pose", "drop_face", "drop_reference"):
         _share(f"diffusion.{name}", getattr(settings.diffusion, name))
     _share("diffusion.drop", settings.diffusion.drop, below=1 / 3 + 1e-9)
+    start = settings.model
+    if (start.svd is None) != (start.sd21 is None) or (start.svd and start.pretrained):
+        raise BadSettings("model: give either `pretrained`, or both `svd` and `sd21`, or none of them")
     for name in ("face_weight", "hand_weight"):
         if getattr(settings.diffusion, name) < 1:
             raise BadSettings(f"diffusion.{name}: a factor of 1 or more, not {getattr(settings.diffusion, name)}")

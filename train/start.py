@@ -12,15 +12,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from model.config import load_config
-from model.folder import create
+from model.config import as_data, load_config, parse_config
+from model.folder import create, from_pretrained, load_model
 from model.vividpose import VividPose
 from pipelines.engine.atomic import whole_file
 from pipelines.settings import BadSettings, plain
 from train import checkpoint as checkpoints
-from train.encoders import Encoders
+from train.encoders import BatchEncoders, open_encoders
 from train.guards import refuse_unused
-from train.load_encoders import load_encoders
 from train.log import Log
 from train.loop import Trainer
 from train.memory import plan
@@ -34,6 +33,7 @@ from train.stream.batch import collate
 from train.stream.order import rank_positions
 from train.stream.stream import Stream
 from train.throughput import peak_tflops
+from train.validate import Validation
 
 FROZEN = "frozen.safetensors"
 """In the run's folder: the parameters that do not train, written once."""
@@ -56,7 +56,7 @@ def prepare(settings: TrainSettings, options: StartOptions, ranks: Ranks, stoppi
     named = trained_parameters(model, settings.model.groups)
     frozen = {name: p for name, p in model.named_parameters() if name not in named}
     load_weights(model, named, frozen, checkpoint, settings.out)
-    encoders = load_encoders(settings.encoders, model.config, ranks.device)
+    encoders = open_encoders(settings.encoders, model.config, ranks.device)
     stream, position_told = open_stream(settings, checkpoint, options, ranks)
     told += position_told
     module = TrainingModule(model, encoders, settings.diffusion, settings.seed, _autocast(settings))
@@ -70,7 +70,7 @@ def prepare(settings: TrainSettings, options: StartOptions, ranks: Ranks, stoppi
         "settings": plain(settings),
         "code": ranks.from_first(code_version()),
         "dataset_hash": stream.hash,
-        "model": settings.model.config,
+        "model": as_data(model.config),
         "zero_stage": settings.engine.zero_stage,
     }
     log = None
@@ -96,6 +96,8 @@ def prepare(settings: TrainSettings, options: StartOptions, ranks: Ranks, stoppi
     )  # fmt: skip
     if checkpoint is not None:
         trainer.resume(checkpoint)
+    if settings.validation.steps and settings.validation.clips:
+        trainer.validate = Validation(settings, module, trainer.masters, named, ranks, log)
     if log is not None:
         _tell(log, trainer, checkpoint, told, looked, encoders)
     return trainer
@@ -138,12 +140,17 @@ def changed_settings(checkpoint: checkpoints.Checkpoint, settings: TrainSettings
 
 
 def build_model(settings: TrainSettings, checkpoint: checkpoints.Checkpoint | None) -> VividPose:
-    """On the CPU in fp32. A resumed run needs no pretrained folder: all weights are in its checkpoint."""
-    if settings.model.pretrained is not None and checkpoint is None:
-        from model.folder import load_model
-
-        return load_model(settings.model.pretrained)
-    return create(load_config(settings.model.config), settings.seed)
+    """On the CPU, in fp32 and training mode. A resumed run needs no pretrained folder: its weights are in its own."""
+    start = settings.model
+    if checkpoint is not None:
+        model = create(parse_config(checkpoint.manifest["model"], str(checkpoint.folder)), settings.seed)
+    elif start.pretrained is not None:
+        model = load_model(start.pretrained)
+    elif start.svd is not None and start.sd21 is not None:
+        model = from_pretrained(start.svd, start.sd21, load_config(start.config), settings.seed)
+    else:
+        model = create(load_config(start.config), settings.seed)
+    return model.train()
 
 
 def trained_parameters(model: VividPose, groups: tuple[str, ...]) -> dict[str, nn.Parameter]:
@@ -244,7 +251,7 @@ def _tell(
     checkpoint: checkpoints.Checkpoint | None,
     told: list[str],
     looked: Probe,
-    encoders: Encoders,
+    encoders: BatchEncoders,
 ) -> None:
     settings, ranks = trainer.settings, trainer.ranks
     for line in told:

@@ -1,23 +1,28 @@
-"""Why a run should end early: a signal, or the end of its allotted time."""
+"""Why a run should end early: a signal, a file, or the end of its allotted time."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
+from pathlib import Path
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
 class Stopping:
-    """Remembers signals, and knows the deadline: `--time-limit`, or Slurm's end of the job, whichever comes first.
+    """Remembers signals, looks for the file `stop`, and knows the deadline: `--time-limit`, or Slurm's end of the job,
+    whichever comes first.
 
+    file: a launcher that is signalled gives its ranks half a minute and then kills them; a file leaves them the time
+    that a checkpoint needs.
     margin: seconds kept free at the end; it grows to three times the slowest step and checkpoint seen, so that a last
     checkpoint has its time.
     """
 
-    def __init__(self, seconds: float | None = None, margin: float = 60.0) -> None:
+    def __init__(self, file: Path, seconds: float | None = None, margin: float = 60.0) -> None:
+        self.file = file
         slurm = os.environ.get("SLURM_JOB_END_TIME")
         ends = [time.time() + seconds] if seconds is not None else []
         ends += [float(slurm)] if slurm else []
@@ -43,6 +48,8 @@ class Stopping:
         """Why to stop now, or None."""
         if self._signal:
             return self._signal
+        if self.file.exists():
+            return f"the file {self.file}"
         if self.deadline is None:
             return None
         left = self.deadline - time.time()

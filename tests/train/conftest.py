@@ -12,9 +12,10 @@ from tests.train.stream.small_shards import small_dataset
 
 @pytest.fixture(scope="session")
 def small_parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """(data, vae)"""
+    """(data, encoders)"""
     import torch
     from diffusers.models import AutoencoderKLTemporalDecoder
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
     folder = tmp_path_factory.mktemp("parts")
     with torch.random.fork_rng(devices=[]):
@@ -23,8 +24,20 @@ def small_parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
             block_out_channels=(32, 32, 32), down_block_types=("DownEncoderBlock2D",) * 3, layers_per_block=1,
             latent_channels=4, sample_size=32, force_upcast=False,
         )  # fmt: skip
-    vae.save_pretrained(folder / "vae")
-    return small_dataset(folder / "data"), folder / "vae"
+        image_encoder = CLIPVisionModelWithProjection(
+            CLIPVisionConfig(
+                hidden_size=16,
+                intermediate_size=32,
+                num_hidden_layers=1,
+                num_attention_heads=2,
+                image_size=16,
+                patch_size=8,
+                projection_dim=16,
+            )
+        )
+    image_encoder.save_pretrained(folder / "encoders" / "image_encoder")
+    vae.save_pretrained(folder / "encoders" / "vae")
+    return small_dataset(folder / "data"), folder / "encoders"
 
 
 @pytest.fixture

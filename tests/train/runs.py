@@ -74,7 +74,7 @@ class Small:
 
     folder: Path
     data: Path
-    vae: Path
+    encoders: Path
 
     def start(self, name: str, *more: str, ranks: int = 1, environment: dict[str, str] | None = None) -> Run:
         """Begin, or go on with, the run in `folder / name`. more: further arguments."""
@@ -100,7 +100,7 @@ class Small:
             "out": out,
             "steps": 6,
             "model.config": MODEL,
-            "encoders.vae": self.vae,
+            "encoders.folder": self.encoders,
             "data.data": json.dumps([{"data": str(self.data)}]),
             "data.window": 4,
             "data.clip": json.dumps({"frames": 3, "size": [32, 48]}),
