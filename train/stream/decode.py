@@ -16,7 +16,7 @@ from pipelines.shard_format import BadSample, Face, decode_face, decode_keypoint
 from pipelines.video.reader import ClipReader
 from train.stream.batch import TrainBatch
 from train.stream.clip_choice import choose_clip
-from train.stream.picture import VISIBLE, crop_to, part_boxes
+from train.stream.picture import VISIBLE, crop_to, into_planes, part_boxes
 from train.stream.settings import ClipSettings
 
 MEMBERS = ("face.npz", "pose.npz", "render.mp4", "video.mp4")
@@ -89,8 +89,8 @@ def _decode(key: str, name: str, members: Mapping[str, bytes], length: int, indi
 def _skeletons(points: NDArray[np.float32], scores: NDArray[np.float32], settings: ClipSettings) -> torch.Tensor:
     width, height = settings.size
     maps = np.empty((len(points), 3, height, width), np.uint8)
-    for place, (xy, seen) in enumerate(zip(points, scores)):
-        maps[place] = draw_skeleton(xy, seen, settings.size, settings.skeleton).transpose(2, 0, 1)
+    for planes, xy, seen in zip(maps, points, scores):
+        into_planes(draw_skeleton(xy, seen, settings.size, settings.skeleton), planes)
     return torch.from_numpy(maps)
 
 

@@ -39,7 +39,7 @@ class Crop:
             part = picture[self.top : self.top + self.height, self.left : self.left + self.width]
             if (self.width, self.height) != self.size:
                 part = cv2.resize(part, self.size, interpolation=method)
-            target[:] = (part[:, ::-1] if self.flip else part).transpose(2, 0, 1)
+            into_planes(cv2.flip(part, 1) if self.flip else part, target)
         return out
 
     def points(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -54,6 +54,11 @@ class Crop:
     def scores(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         """Scores (T, 133) in the order of `points`."""
         return scores[:, MIRRORED] if self.flip else scores
+
+
+def into_planes(picture: Frames, planes: Frames) -> None:
+    """uint8 (H, W, 3) into uint8 (3, H, W): several times faster than copying a transposed view."""
+    cv2.split(picture, [planes[0], planes[1], planes[2]])
 
 
 def crop_to(source: tuple[int, int], size: tuple[int, int], at: float = 0.5, flip: bool = False) -> Crop:
