@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.body.body_file import FREE_BODY
-from pipelines.weights_sources import hub_cached
+from pipelines.weights_sources import hub_cached, hub_cached_folder
 
 SHIPPED = Path(__file__).parent
 
 
 @dataclass(frozen=True)
 class Weight:
-    """One file. `role` is the stage it serves; `profile` "lite" files are shipped, "full" ones are the user's."""
+    """One file, or one folder in diffusers' layout. `role` is the stage it serves; `profile` "lite" files are shipped,
+    "full" ones are the user's. inside: of a folder, a file by which it is known; None for a file."""
 
     name: str
     role: str
@@ -22,12 +23,15 @@ class Weight:
     licence: str
     commercial: bool
     shipped: Path | None = None
+    inside: str | None = None
 
 
 LITE_NETS = SHIPPED / "stages" / "blazepose" / "weights"
 MEDIAPIPE = "Apache-2.0 (Google MediaPipe)"
 SMPLX = "SMPL-X licence, non-commercial research only"
 SLAB = "S-Lab License 1.0, non-commercial"
+SVD = "Stability AI Community License: commercial use only as its terms allow"
+RAIL = "CreativeML Open RAIL++-M"
 INSIGHTFACE = "non-commercial research only (InsightFace)"
 
 CATALOGUE: tuple[Weight, ...] = (
@@ -59,6 +63,9 @@ CATALOGUE: tuple[Weight, ...] = (
     Weight("w600k_r50.onnx", "face", "full", INSIGHTFACE, False),
     Weight("det_500m.onnx", "face", "full", INSIGHTFACE, False),
     Weight("w600k_mbf.onnx", "face", "full", INSIGHTFACE, False),
+    Weight("stable-video-diffusion-img2vid", "model", "full", SVD, False, inside="unet/config.json"),
+    Weight("stable-diffusion-2-1", "model", "full", RAIL, True, inside="unet/config.json"),
+    Weight("vividpose", "model", "full", f"{SVD}; {RAIL}", False, inside="identity/config.json"),
 )
 
 
@@ -69,16 +76,16 @@ def search_folders() -> tuple[Path, ...]:
 
 
 def find(weight: Weight) -> Path | None:
-    """The file on this machine, or None: in the folders above, nested ones too (InsightFace's archives nest twice), or
-    in the Hugging Face cache."""
+    """The file or folder on this machine, or None: in the folders above, nested ones too (InsightFace's archives nest
+    twice), or in the Hugging Face cache."""
     if weight.shipped is not None:
         return weight.shipped if weight.shipped.is_file() else None
     for folder in search_folders():
         if folder.is_dir():
             for path in sorted(folder.rglob(weight.name)):
-                if path.is_file():
+                if (path if weight.inside is None else path / weight.inside).is_file():
                     return path
-    return hub_cached(weight.name)
+    return hub_cached(weight.name) if weight.inside is None else hub_cached_folder(weight.name, weight.inside)
 
 
 def by_name(name: str) -> Weight:

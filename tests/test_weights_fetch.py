@@ -83,6 +83,23 @@ def test_the_nested_archive_of_insightface_is_found(tmp_path: Path) -> None:
     assert find(by_name("glintr100.onnx")) == path
 
 
+@pytest.mark.parametrize(
+    "place", ["weights", "weights/deeper", "home/.cache/huggingface/hub/models--stabilityai--{}/snapshots"]
+)
+def test_a_folder_is_known_by_what_is_inside(tmp_path: Path, place: str) -> None:
+    name = "stable-video-diffusion-img2vid"
+    folder = tmp_path / place.format(name) / ("abc" if "{}" in place else name)
+    folder.mkdir(parents=True)
+    assert find(by_name(name)) is None
+    put(folder / "unet" / "config.json")
+    assert find(by_name(name)) == folder
+
+
+def test_a_folder_is_fetched_by_hand() -> None:
+    with pytest.raises(FetchError, match="how-to stable-video-diffusion-img2vid"):
+        fetch("stable-video-diffusion-img2vid", accept_licence=True)
+
+
 def test_a_file_of_another_size_is_noted(tmp_path: Path) -> None:
     put(tmp_path / "weights" / YOLOX)
     row = next(row for row in list_weights() if row.weight.name == YOLOX)

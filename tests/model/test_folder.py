@@ -258,5 +258,5 @@ def test_a_pickle_is_not_opened(published_copy: Path) -> None:
     path = published_copy / "svd" / "unet" / FILE
     torch.save(load_file(path), path.with_name("diffusion_pytorch_model.bin"))
     path.unlink()
-    with pytest.raises(BadFolder, match="holds no weights: expected diffusion_pytorch_model.safetensors"):
+    with pytest.raises(BadFolder, match=r"holds no weights: expected diffusion_pytorch_model\.safetensors"):
         load_published(published_copy)
