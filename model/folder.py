@@ -25,8 +25,8 @@ from model.weight_files import WEIGHTS, BadFolder, load_strictly, read_json
 
 PARTS = ("unet", "reference_net", "identity", "pose")
 STOCK_CLASSES = {"unet": "UNetSpatioTemporalConditionModel", "reference_net": "UNet2DConditionModel"}
-# What says how a network was used, not what it is made of: SVD-XT, with its 25 frames, has the weights' shapes of SVD.
-NOT_COMPARED = ("num_frames", "sample_size")
+# What says how a network was used, not what it is made of: SVD-XT has other frames, SD 2.1 base another size.
+NOT_COMPARED = ("num_frames", "sample_size", "upcast_attention")
 
 
 def create(config: VividPoseConfig, seed: int) -> VividPose:
@@ -84,11 +84,13 @@ def save_model(
 
     state: other weights than the model's own (their average over the training, or gathered from several machines), by
     the names of `model.state_dict()`. dtype: what to write, else as they are. notes: what the model card and the index
-    say of its making. An existing folder is refused unless `overwrite`.
+    say of its making. What exists already is refused, unless with `overwrite` and a VividPose folder.
     """
     folder = Path(folder).absolute()
     if folder.exists() and not overwrite:
         raise FileExistsError(f"{folder} exists already; give another folder or overwrite=True")
+    if folder.exists() and not _is_ours(folder):
+        raise FileExistsError(f"{folder} is no VividPose folder, so it is not overwritten; give another one")
     state = model.state_dict() if state is None else state
     _check_names(state, model)
     partial, old = (folder.with_name(f".{folder.name}.{what}-{os.getpid()}") for what in ("partial", "old"))
@@ -107,6 +109,13 @@ def save_model(
         if old.exists() and not folder.exists():
             old.rename(folder)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _is_ours(folder: Path) -> bool:
+    try:
+        return read_json(folder / "model_index.json", "a VividPose folder").get("_class_name") == "VividPose"
+    except BadFolder:
+        return False
 
 
 def _empty(config: VividPoseConfig) -> VividPose:

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"
-# Full precision first: it is what training starts from.
-WHOLE = (WEIGHTS, "diffusion_pytorch_model.fp16.safetensors")
-INDICES = (INDEX, f"{WEIGHTS}.index.fp16.json")
+HALF = "diffusion_pytorch_model.fp16.safetensors"
+# Full precision first: it is what training starts from. The index of half-precision shards had two names over time.
+LOOKED_FOR = (WEIGHTS, INDEX, HALF, f"{HALF}.index.json", f"{WEIGHTS}.index.fp16.json")
 
 
 class BadFolder(ValueError):
@@ -62,12 +62,9 @@ def load_strictly(module: nn.Module, folder: Path, dtype: torch.dtype) -> None:
 
 def weight_files(folder: Path) -> list[Path]:
     """The file, or the shards, that hold the weights."""
-    for name in INDICES:
+    for name in LOOKED_FOR:
         if (folder / name).is_file():
-            return _shards(folder / name)
-    for name in WHOLE:
-        if (folder / name).is_file():
-            return [folder / name]
+            return _shards(folder / name) if name.endswith(".json") else [folder / name]
     raise BadFolder(f"{folder} holds no weights: expected {WEIGHTS}, or {INDEX} with its shards")
 
 

@@ -117,6 +117,14 @@ def test_an_existing_folder_is_refused_unless_told(model: VividPose, folder: Pat
     assert [path.name for path in folder.parent.iterdir()] == ["vividpose"]
 
 
+def test_only_a_vividpose_folder_is_overwritten(model: VividPose, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "file").touch()
+    for name in ("photos", "file"):
+        with pytest.raises(FileExistsError, match="not overwritten"):
+            save_model(model, tmp_path / name, overwrite=True)
+
+
 def test_killed_while_saving_the_old_folder_stays_whole(
     model: VividPose, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
