@@ -33,9 +33,9 @@ from pipelines.engine.atomic import digest, file_digest
 from pipelines.inspect import find_shards
 from pipelines.shard_format import decode_keypoints, read_tar, write_tar
 from pipelines.shard_index import index_name, index_tar
+from pipelines.video.crop import crop_to
 from pipelines.video.reader import ClipReader
 from train.stream.decode import decode_clip
-from train.stream.picture import crop_to
 from train.stream.rng import sample_rng
 from train.stream.settings import ClipSettings, DataSettings, StreamSettings
 from train.stream.stream import Stream

@@ -81,10 +81,9 @@ def collate(samples: Sequence[TrainBatch]) -> TrainBatch:
     if len(samples) == 1:
         return first
     names = [set(sample.tensors()) for sample in samples]
-    if any(name != names[0] for name in names):
-        raise ValueError(
-            f"samples of one batch differ in their fields: {sorted(set.union(*names) - set.intersection(*names))}"
-        )
+    for other in names:
+        if other != names[0]:
+            raise ValueError(f"samples of one batch differ in their fields: {sorted(other ^ names[0])}")
     joined = {name: torch.cat([sample.tensors()[name] for sample in samples]) for name in first.tensors()}
     keys = [key for sample in samples for key in sample.keys]
     return replace(first, keys=keys, replaced=tuple(r for s in samples for r in s.replaced), **joined)

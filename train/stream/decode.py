@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from pipelines.body.skeleton import draw_skeleton
 from pipelines.clip import Frames, Keypoints
 from pipelines.shard_format import BadSample, Face, decode_face, decode_keypoints
+from pipelines.video.crop import crop_to, into_planes
 from pipelines.video.reader import ClipReader
 from train.stream.batch import TrainBatch
 from train.stream.clip_choice import choose_clip
-from train.stream.picture import VISIBLE, crop_to, into_planes, part_boxes
+from train.stream.picture import VISIBLE, mirrored, mirrored_points, part_boxes
 from train.stream.settings import ClipSettings
 
 MEMBERS = ("face.npz", "pose.npz", "render.mp4", "video.mp4")
@@ -46,19 +47,22 @@ def decode_clip(
     maps = _decode(key, "render.mp4", members, length, choice.frames)
     if maps.shape[1:] != frames.shape[1:]:
         raise BadSample(f"sample {key}: frames are {frames.shape[2:0:-1]}, the rendering is {maps.shape[2:0:-1]}")
-    crop = crop_to((frames.shape[2], frames.shape[1]), settings.size, choice.crop_at, choice.flip)
+    crop = crop_to((frames.shape[2], frames.shape[1]), settings.size, choice.crop_at)
     chosen = list(choice.frames)
-    points, scores = crop.points(keypoints.points[chosen]), crop.scores(keypoints.scores[chosen])
-    pictures = torch.from_numpy(crop.pictures(frames))
+    points, scores = crop.points(keypoints.points[chosen]), keypoints.scores[chosen]
+    pictures, rendering = crop.pictures(frames), crop.pictures(maps)
+    if choice.flip:
+        pictures, rendering = mirrored(pictures), mirrored(rendering)
+        points, scores = mirrored_points(points, scores, settings.size[0])
     face_box, hand_boxes = part_boxes(points, scores, settings.size)
     embedding, valid = _identity(face, choice.reference)
     return TrainBatch(
         keys=[key],
         index=torch.tensor([index]),
-        frames=pictures[None, :-1],
-        reference=pictures[-1:],
+        frames=torch.from_numpy(pictures[None, :-1]),
+        reference=torch.from_numpy(pictures[-1:]),
         skeleton=_skeletons(points, scores, settings)[None],
-        rendering=torch.from_numpy(crop.pictures(maps))[None],
+        rendering=torch.from_numpy(rendering)[None],
         face_embedding=torch.from_numpy(embedding)[None],
         face_valid=torch.tensor([valid]),
         fps=torch.tensor([choice.fps], dtype=torch.float32),
