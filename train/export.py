@@ -1,4 +1,4 @@
-"""A checkpoint as a VividPose folder, which `vividpose animate` loads.
+"""A checkpoint as a VividPose folder, with the frozen encoders, which `vividpose animate` loads.
 
     python -m train.export runs/vividpose exported/            the average of the newest checkpoint
     python -m train.export runs/vividpose/checkpoints/step-00005000 exported/ --weights live --precision bf16
@@ -9,12 +9,15 @@ Reads checkpoints of any ZeRO stage and any number of ranks, in one process, wit
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import sys
 from pathlib import Path
 
 import torch
 
 from model.config import BadConfig, parse_config
+from model.encoders import TINY
 from model.folder import create, save_model
 from pipelines.engine.atomic import DiskFull, disk_full_as_such
 from train.checkpoint import MANIFEST, BadCheckpoint, Checkpoint, FragmentReader, newest, opened
@@ -55,9 +58,29 @@ def export(source: Path, out: Path, weights: str, precision: str, overwrite: boo
         "dataset_hash": manifest["dataset_hash"],
         "code": " ".join(manifest["code"].values()),
     }
-    with disk_full_as_such(out):
-        save_model(model, out, state=state, dtype=PRECISIONS[precision], notes=notes, overwrite=overwrite)
+    if out.exists() and not overwrite:
+        raise FileExistsError(f"{out} exists already; give another folder, or --overwrite")
+    partial = out.absolute().with_name(f".{out.name}.export.{os.getpid()}")
+    try:
+        with disk_full_as_such(out):
+            save_model(model, partial, state=state, dtype=PRECISIONS[precision], notes=notes)
+            encoders = manifest["settings"]["encoders"]["folder"]
+            _copy_encoders(TINY if encoders == "tiny" else Path(encoders), partial)
+            if out.exists():
+                shutil.rmtree(out)
+            partial.rename(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     return checkpoint
+
+
+def _copy_encoders(source: Path, out: Path) -> None:
+    """The frozen parts beside the trained ones, so that the folder is all that `animate` needs."""
+    for part in ("vae", "image_encoder", "feature_extractor"):
+        if (source / part).is_dir():
+            shutil.copytree(source / part, out / part)
+        elif part != "feature_extractor":
+            raise BadCheckpoint(f"{source / part} is missing: the run was trained with it, put it back")
 
 
 def main(arguments: list[str] | None = None) -> int:

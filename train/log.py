@@ -83,7 +83,7 @@ class Log:
             self._wandb.log(values, step=step)
         told = "  ".join(f"{name} {values[name]:.4g}" for name in SHOWN if name in values)
         self._progress.update(self._task, completed=step, told=told)
-        if not self.console.is_terminal:
+        if told and not self.console.is_terminal:
             self.say(f"step {step}  {told}")
 
     def picture(self, name: str, path: Path, step: int) -> None:

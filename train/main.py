@@ -23,6 +23,8 @@ import logging  # noqa: E402
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import transformers.utils.logging  # noqa: E402
+
 from model.config import BadConfig  # noqa: E402
 from model.weight_files import BadFolder  # noqa: E402
 from pipelines.engine.atomic import DiskFull  # noqa: E402
@@ -69,6 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
 def train(settings: TrainSettings, options: StartOptions, stopping: Stopping) -> int:
     """A run, from here to its end; the exit code."""
     stopping.listen()
+    transformers.utils.logging.disable_progress_bar()
     ranks = Ranks.join()
     accumulation_steps(settings.batch, ranks.count)
     lock = take_lock(settings.out, ranks)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.train.runs import Small
+from tests.train.runs import Run, Small
 from tests.train.stream.small_shards import small_dataset
 
 
@@ -38,6 +38,14 @@ def small_parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     image_encoder.save_pretrained(folder / "encoders" / "image_encoder")
     vae.save_pretrained(folder / "encoders" / "vae")
     return small_dataset(folder / "data"), folder / "encoders"
+
+
+@pytest.fixture(scope="session")
+def finished(small_parts: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of six steps that nothing disturbed, with checkpoints of steps 2, 4 and 6. Tests must not change it."""
+    run = Small(tmp_path_factory.mktemp("finished"), *small_parts).start("finished")
+    assert run.wait() == 0, run.told
+    return run
 
 
 @pytest.fixture

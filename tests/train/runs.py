@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import resource
 import signal
 import socket
 import sys
@@ -30,6 +31,10 @@ def _enter(arguments: list[str], environment: dict[str, str], told: str) -> None
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT", "SLURM_JOB_END_TIME"):
         os.environ.pop(name, None)
     os.environ.update(environment)
+    if "FILE_LIMIT" in environment:
+        limit = int(environment["FILE_LIMIT"])
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     from train.main import main
 
     sys.exit(main(arguments))
@@ -75,6 +80,10 @@ class Small:
     folder: Path
     data: Path
     encoders: Path
+
+    def inside(self, folder: Path) -> Small:
+        """The same parts for runs in another folder."""
+        return Small(folder, self.data, self.encoders)
 
     def start(self, name: str, *more: str, ranks: int = 1, environment: dict[str, str] | None = None) -> Run:
         """Begin, or go on with, the run in `folder / name`. more: further arguments."""

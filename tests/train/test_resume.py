@@ -7,19 +7,17 @@ import signal
 
 import pytest
 
-from tests.train.runs import Small, losses
+from tests.train.runs import Run, Small, losses
 
 
-def test_after_kill_9_at_a_random_moment_the_losses_are_those_of_a_run_that_was_left_alone(small: Small):
-    alone = small.start("alone")
+def test_after_kill_9_at_a_random_moment_the_losses_are_those_of_a_run_that_was_left_alone(small: Small, finished: Run):
     killed = small.start("killed")
     killed.wait_for_step(random.randint(2, 5))
     killed.send(signal.SIGKILL)
     killed.wait()
     again = small.start("killed")
-    assert alone.wait() == 0, alone.told
     assert again.wait() == 0, again.told
-    assert losses(again.out) == losses(alone.out)
+    assert losses(again.out) == losses(finished.out)
     assert "going on after step" in again.told
 
 
