@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 
 import av.error
@@ -16,7 +16,8 @@ from pipelines.shard_format import BadSample, Face, decode_face, decode_keypoint
 from pipelines.video.crop import crop_to, into_planes
 from pipelines.video.reader import ClipReader
 from train.stream.batch import TrainBatch
-from train.stream.clip_choice import choose_clip
+from train.stream.clip_choice import ClipChoice, choose_clip
+from train.stream.latents import SampleLatents
 from train.stream.picture import VISIBLE, mirrored, mirrored_points, part_boxes
 from train.stream.settings import ClipSettings
 
@@ -33,9 +34,11 @@ def decode_clip(
     settings: ClipSettings,
     rng: np.random.Generator,
     index: int,
+    latents: Callable[[ClipChoice], SampleLatents] | None = None,
 ) -> TrainBatch:
     """A batch of one. length, fps: of the clip, from the index. index: the sample's global number.
 
+    latents: reads the cached latents of a choice; the frames are then not decoded, only the reference.
     Raises `BadSample` when a member cannot be read or contradicts the index.
     """
     keypoints = decode_keypoints(members["pose.npz"], f"sample {key}: pose.npz")
@@ -43,7 +46,9 @@ def decode_clip(
     if len(keypoints) != length or len(face.valid) != length:
         raise BadSample(f"sample {key}: {len(keypoints)} poses and {len(face.valid)} faces for {length} frames")
     choice = choose_clip(settings, rng, length, fps, face_seen(face, keypoints))
-    frames = _decode(key, "video.mp4", members, length, [*choice.frames, choice.reference])
+    cached = latents(choice) if latents is not None else None
+    wanted = [choice.reference] if cached is not None else [*choice.frames, choice.reference]
+    frames = _decode(key, "video.mp4", members, length, wanted)
     maps = _decode(key, "render.mp4", members, length, choice.frames)
     if maps.shape[1:] != frames.shape[1:]:
         raise BadSample(f"sample {key}: frames are {frames.shape[2:0:-1]}, the rendering is {maps.shape[2:0:-1]}")
@@ -59,7 +64,7 @@ def decode_clip(
     return TrainBatch(
         keys=[key],
         index=torch.tensor([index]),
-        frames=torch.from_numpy(pictures[None, :-1]),
+        frames=torch.from_numpy(pictures[None, :-1]) if cached is None else None,
         reference=torch.from_numpy(pictures[-1:]),
         skeleton=_skeletons(points, scores, settings)[None],
         rendering=torch.from_numpy(rendering)[None],
@@ -68,7 +73,15 @@ def decode_clip(
         fps=torch.tensor([choice.fps], dtype=torch.float32),
         face_box=torch.from_numpy(face_box)[None],
         hand_boxes=torch.from_numpy(hand_boxes)[None],
+        latents=None if cached is None else _copied(cached.moments),
+        reference_latents=None if cached is None else _copied(cached.reference),
+        clip_embedding=None if cached is None else _copied(cached.embedding),
     )
+
+
+def _copied(values: NDArray[np.float16]) -> torch.Tensor:
+    """(1, ...): what was read is immutable, a tensor is not."""
+    return torch.from_numpy(values[None].copy())
 
 
 def face_seen(face: Face, keypoints: Keypoints) -> NDArray[np.bool_]:

@@ -69,8 +69,8 @@ class StreamSettings:
     """data: the datasets. split: the split of `decisions.parquet` to read; None: all of them.
     seed: of the order and of every draw. window: samples that are shuffled among each other; a rank has so many
         samples' shards open at a time.
-    latents: use cached latents where they fit: "auto", "require" (an error where they do not) or "never".
-    latents_key: which cached latents (the folder's name below `latents/`); None: those that fit the clip settings.
+    latents: use cached latents where all datasets have those of the run's encoders: "auto", "require" (an error where
+        they do not) or "never".
     workers: loader processes of each rank; 0 reads in the trainer's own. prefetch: batches that each worker is ahead.
     pin_memory: hand out page-locked tensors. start_method: how loader processes are started.
     """
@@ -82,7 +82,6 @@ class StreamSettings:
     clip: ClipSettings = field(default_factory=ClipSettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
     latents: Literal["auto", "require", "never"] = "auto"
-    latents_key: str | None = None
     workers: int = 4
     prefetch: int = 2
     pin_memory: bool = False

@@ -19,8 +19,10 @@ from torch.utils.data import Dataset as TorchDataset
 from pipelines.engine.atomic import digest
 from pipelines.shard_format import BadSample
 from train.stream.batch import Replaced, TrainBatch, collate
+from train.stream.clip_choice import ClipChoice
 from train.stream.dataset import BadDataset, Dataset, open_dataset
 from train.stream.decode import MEMBERS, decode_clip
+from train.stream.latents import Latents, SampleLatents, find_latents
 from train.stream.order import ORDER_VERSION, EpochOrder, GlobalOrder, MixtureChoice, Place, rank_positions
 from train.stream.rng import sample_rng
 from train.stream.settings import StreamSettings
@@ -40,8 +42,16 @@ class StreamBroken(RuntimeError):
 class Samples(TorchDataset[TrainBatch]):
     """Batches of one, by their position in the global order. What a worker process is given."""
 
-    def __init__(self, datasets: Sequence[Dataset], order: GlobalOrder, settings: StreamSettings) -> None:
+    def __init__(
+        self,
+        datasets: Sequence[Dataset],
+        order: GlobalOrder,
+        settings: StreamSettings,
+        latents: Sequence[Latents] | None = None,
+    ) -> None:
+        """latents: of each dataset, or None to decode the frames."""
         self.datasets, self.order, self.settings = tuple(datasets), order, settings
+        self.latents = None if latents is None else tuple(latents)
 
     def key(self, position: int) -> str:
         """The key of the sample that stands at a position."""
@@ -79,14 +89,21 @@ class Samples(TorchDataset[TrainBatch]):
     def _read(self, place: Place, position: int) -> TrainBatch:
         dataset = self.datasets[place.dataset]
         index, number = dataset.find(place.shard, place.ordinal)
+        key = index.keys[number]
+
+        def cached(choice: ClipChoice) -> SampleLatents:
+            assert self.latents is not None, "only asked for when there are latents"
+            return self.latents[place.dataset].read(index.shard, key, choice.frames, choice.reference)
+
         return decode_clip(
-            index.keys[number],
+            key,
             dataset.members(index, number, MEMBERS),
             index.frames[number],
             Fraction(*index.fps[number]),
             self.settings.clip,
             sample_rng(self.settings.seed, position, "clip"),
             position,
+            cached if self.latents is not None else None,
         )
 
 
@@ -113,9 +130,19 @@ class Stream:
     """
 
     def __init__(
-        self, settings: StreamSettings, rank: int = 0, world: int = 1, batch_size: int = 1, start: int = 0
+        self,
+        settings: StreamSettings,
+        rank: int = 0,
+        world: int = 1,
+        batch_size: int = 1,
+        start: int = 0,
+        encoders: str = "",
     ) -> None:
-        """start: the `position` of a saved state; 0 is the beginning. batch_size: of each rank."""
+        """start: the `position` of a saved state; 0 is the beginning. batch_size: of each rank.
+
+        encoders: `pipelines.latents_format.encoders_digest` of the run's frozen encoders: latents that were cached with
+        the same ones are used, see `latents_used` and `latents_reason`.
+        """
         if not 0 <= rank < world or batch_size < 1 or start < 0:
             raise ValueError(f"rank {rank} of {world}, batch size {batch_size}, start {start}: there is no such stream")
         if not settings.data:
@@ -129,9 +156,12 @@ class Stream:
         self.hash = digest([ORDER_VERSION, settings.window, [[d.hash, w] for d, w in zip(datasets, weights)]])
         epochs = [EpochOrder(d.counts, settings.seed, d.hash, settings.window) for d in datasets]
         choice = MixtureChoice(weights, settings.seed, self.hash)
-        self.samples = Samples(datasets, GlobalOrder(epochs, choice), settings)
+        latents, self.latents_reason = _latents(settings, datasets, encoders)
+        self.latents_used = latents is not None
+        self.samples = Samples(datasets, GlobalOrder(epochs, choice), settings, latents)
         for dataset in datasets:
             log.info("%s: %s", dataset.storage.place, dataset.census)
+        log.info("cached latents are %s: %s", "used" if self.latents_used else "not used", self.latents_reason)
 
     def __iter__(self) -> Iterator[TrainBatch]:
         for batch in self._loader():
@@ -207,6 +237,19 @@ def _as_it_is(batch: Any) -> Any:
 def _begin_worker(_: int) -> None:
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
+
+
+def _latents(settings: StreamSettings, datasets: Sequence[Dataset], encoders: str) -> tuple[list[Latents] | None, str]:
+    """(the latents of every dataset, or None when any lacks them; which, or why not)."""
+    if settings.latents == "never":
+        return None, "the settings say never"
+    found, told = zip(*(find_latents(dataset, settings.clip, encoders) for dataset in datasets))
+    missing = [why for latents, why in zip(found, told) if latents is None]
+    if not missing:
+        return list(found), "; ".join(told)
+    if settings.latents == "require":
+        raise BadDataset(f"latents are required, but {missing[0]}")
+    return None, missing[0]
 
 
 def _weights(settings: StreamSettings, datasets: Sequence[Dataset]) -> list[float]:
