@@ -134,9 +134,10 @@ def render_page(out: Path, *, limit: int = LIMIT, served: bool = False) -> str:
 
 
 def read_summary(out: Path) -> dict[str, Any]:
-    """summary.json, empty where there is none."""
+    """summary.json; where there is none, one that says nothing."""
     path = audit_folder(out) / SUMMARY
-    return json.loads(path.read_bytes()) if path.is_file() else {}
+    empty: dict[str, Any] = {"checks": [], "invariants": [], "generated": False}
+    return empty | json.loads(path.read_bytes()) if path.is_file() else empty
 
 
 def policy(style: str, script: str) -> str:

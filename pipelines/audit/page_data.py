@@ -75,4 +75,4 @@ def _plain(value: Any) -> Any:
         return [_plain(part) for part in value]
     if isinstance(value, dict):
         return {name: _plain(part) for name, part in value.items()}
-    return round(value, 3) if isinstance(value, float) and abs(value) < 1 else short_number(value)
+    return short_number(value)
