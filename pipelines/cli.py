@@ -7,10 +7,10 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from pipelines.commands import audit, doctor, forget, inspect, shards, split, weights
+from pipelines.commands import audit, card, doctor, forget, inspect, shards, split, status, weights
 from pipelines.engine.threads import one_thread
 
-COMMANDS = (shards, inspect, audit, split, forget, weights, doctor)
+COMMANDS = (shards, status, inspect, audit, split, card, forget, weights, doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipelines.engine.atomic import DiskFull
+from pipelines.engine.metrics import label_process
 from pipelines.engine.setup_error import SetupError
 from pipelines.engine.threads import THREAD_ENVIRONMENT, one_thread
 
@@ -75,7 +76,11 @@ def in_turn(worker: Worker, rows: Sequence[Row]) -> Iterator[Row]:
         yield guarded(worker, row)
 
 
-def run_inline(rows: Sequence[Row], pools: Sequence[Pool]) -> Iterator[Row]:
+def nothing() -> None:
+    """What is done about a restart when nobody keeps count."""
+
+
+def run_inline(rows: Sequence[Row], pools: Sequence[Pool], restarted: Callable[[], None] = nothing) -> Iterator[Row]:
     """Every row through every pool, one after the other, in this process."""
     workers = [pool.make() for pool in pools]
     for row in rows:
@@ -127,6 +132,7 @@ def _actor_class(pool: Pool) -> type:
     class Actor:
         def __init__(self) -> None:
             one_thread()
+            label_process(pool.name)
             self.worker = pool.make()
 
         def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -178,18 +184,14 @@ def start_ray() -> None:
         ) from error
 
 
-def run_ray(rows: Sequence[Row], pools: Sequence[Pool]) -> Iterator[Row]:
-    """Every row through every pool as one Ray Data pipeline; rows come back as they finish."""
-    start_ray()
+def pipeline(rows: Sequence[Row], placed: Sequence[Pool]) -> Iterator[Row]:
+    """Rows through pools of fixed sizes as one Ray Data pipeline; they come back as they finish."""
     import ray
 
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.execution_options.verbose_progress = False
-    total = ray.cluster_resources()
-    placed = share_out(pools, total.get("CPU", 0.0), total.get("GPU", 0.0))
-    log.info("pools: %s", ", ".join(f"{p.name}: {p.workers} x {p.cpus:g} CPU, {p.gpus:g} GPU" for p in placed))
-    blocks = max(1, min(-(-len(rows) // max(pool.rows for pool in pools)), 2000))
+    blocks = max(1, min(-(-len(rows) // max(pool.rows for pool in placed)), 2000))
     data: ray.data.Dataset = ray.data.from_items(
         [{"row": json.dumps(row)} for row in rows], override_num_blocks=blocks
     )
@@ -205,7 +207,41 @@ def run_ray(rows: Sequence[Row], pools: Sequence[Pool]) -> Iterator[Row]:
         yield json.loads(item["row"])
 
 
-EXECUTORS: dict[str, Callable[[Sequence[Row], Sequence[Pool]], Iterator[Row]]] = {
-    "ray": run_ray,
-    "inline": run_inline,
-}
+def run_ray(rows: Sequence[Row], pools: Sequence[Pool], restarted: Callable[[], None] = nothing) -> Iterator[Row]:
+    """Every row through every pool with Ray; rows come back as they finish.
+
+    A Ray that was started here has this machine and no other. On a cluster nodes come and go: see `elastic`.
+    """
+    start_ray()
+    if os.environ.get("RAY_ADDRESS"):
+        from pipelines.engine.elastic import run_elastic
+
+        yield from run_elastic(rows, pools, restarted)
+    else:
+        yield from pipeline(rows, place(pools, cluster_size()))
+
+
+def cluster_size() -> tuple[float, float]:
+    """(CPUs, GPUs) of the nodes that are alive."""
+    import ray
+
+    total = ray.cluster_resources()
+    return total.get("CPU", 0.0), total.get("GPU", 0.0)
+
+
+def place(pools: Sequence[Pool], size: tuple[float, float]) -> list[Pool]:
+    """`share_out`, told in the log."""
+    placed = share_out(pools, *size)
+    log.info("pools: %s", ", ".join(f"{p.name}: {p.workers} x {p.cpus:g} CPU, {p.gpus:g} GPU" for p in placed))
+    return placed
+
+
+class Executor(Protocol):
+    """Pushes rows through pools. `restarted` is called when workers were ended through no fault of their rows."""
+
+    def __call__(
+        self, rows: Sequence[Row], pools: Sequence[Pool], restarted: Callable[[], None] = ...
+    ) -> Iterator[Row]: ...
+
+
+EXECUTORS: dict[str, Executor] = {"ray": run_ray, "inline": run_inline}

@@ -312,6 +312,22 @@ class Ledger:
                 risks[mark["unit"]] += 1
         return removed, risks
 
+    def forgive(self, run: str) -> None:
+        """Let the attempts of `run` that are open not count any more: what ended them was not their units' fault.
+
+        Their marks get another run's name, since what they wrote is still garbage to be found.
+        """
+        for key in [entry.key for entry in self.store.list_prefix("attempts")]:
+            mark = MARK.match(key)
+            if mark is None or mark["run"] != run:
+                continue
+            try:
+                note = self.store.get(key)
+            except FileNotFoundError:
+                continue
+            self.store.put_new(f"{key.removesuffix('.' + mark['number'])}-{uuid.uuid4().hex[:6]}.1", note)
+            self.store.delete(key)
+
     def _remove_folder(self, folder: str) -> int:
         there = any(True for _ in self.store.list_prefix(folder)) or bool(
             (local := self.store.local(folder)) is not None and local.is_dir()

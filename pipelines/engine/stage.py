@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipelines.engine.atomic import DiskFull, digest, disk_full_as_such
+from pipelines.engine.events import report
 from pipelines.engine.isolation import ChildDied
 from pipelines.engine.ledger import Attempt, Ledger, Outcome, Record, Unit
 
@@ -62,7 +63,9 @@ def run_unit(ledger: Ledger, unit: Unit, run: str, work: Callable[[Path], Outcom
                 shutil.rmtree(folder, ignore_errors=True)
             kept = folder if outcome.status == "done" else None
             seconds = time.monotonic() - start
-            return ledger.commit(unit, outcome, kept, seconds=seconds, attempt=attempt.number, run=run)
+            record = ledger.commit(unit, outcome, kept, seconds=seconds, attempt=attempt.number, run=run)
+            _report(ledger, attempt, outcome, seconds)
+            return record
         except ChildDied as death:
             shutil.rmtree(folder, ignore_errors=True)
             log.warning("%s: %s: attempt %d of %d: %s", unit.stage, unit.label, attempt.number, MAX_CRASHES, death)
@@ -72,11 +75,29 @@ def run_unit(ledger: Ledger, unit: Unit, run: str, work: Callable[[Path], Outcom
             shutil.rmtree(folder, ignore_errors=True)
             ledger.withdraw(attempt)
             raise
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
+            spent, kind = time.monotonic() - start, type(error).__name__
+            report(ledger.store, run, unit.stage, unit.id, "failed", reason=kind, seconds=spent, attempt=attempt.number)
             raise
 
 
 def _quarantine(ledger: Ledger, attempt: Attempt, reason: str, message: str) -> Record:
     outcome = Outcome("quarantined", reason, message)
-    return ledger.commit(attempt.unit, outcome, None, seconds=0.0, attempt=attempt.number, run=attempt.run)
+    record = ledger.commit(attempt.unit, outcome, None, seconds=0.0, attempt=attempt.number, run=attempt.run)
+    _report(ledger, attempt, outcome, 0.0)
+    return record
+
+
+def _report(ledger: Ledger, attempt: Attempt, outcome: Outcome, seconds: float) -> None:
+    report(
+        ledger.store,
+        attempt.run,
+        attempt.unit.stage,
+        attempt.unit.id,
+        outcome.status,
+        reason=outcome.reason,
+        frames=outcome.frames,
+        seconds=seconds,
+        attempt=attempt.number,
+    )

@@ -22,7 +22,7 @@ from pipelines.engine.storage import join, open_store
 from pipelines.job.dataset import Entry, manifest_rows, write_dataset, write_manifest
 from pipelines.job.intake import take_in
 from pipelines.job.plan import Plan, SourcePlan, take_census
-from pipelines.job.progress import Progress
+from pipelines.job.progress import Progress, RunState
 from pipelines.job.samples import sample_bytes, sample_inputs
 from pipelines.job.settings import PoolSettings, ShardsSettings
 from pipelines.job.stages import (
@@ -64,7 +64,7 @@ def run_shards(src: str, out: Path | str, settings: ShardsSettings, *, retry_qua
         if removed:
             log.info("removed %d unfinished files and folders of earlier runs", removed)
         store.put("config.yaml", yaml.safe_dump(plain(settings), sort_keys=False).encode())
-        with Progress() as progress:
+        with RunState(ledger.store, context.run) as state, Progress(state=state) as progress:
             found = take_in(src, place, progress)
             plan.add_sources(found)
             census = take_census(plan.sources(), found)
@@ -238,7 +238,7 @@ class Job:
         with self.progress.phase(phase, len(ordered)) as advance:
             if not ordered:
                 return
-            for row in execute(ordered, pools):
+            for row in execute(ordered, pools, partial(self.ledger.forgive, self.context.run)):
                 advance(row)
                 if row.get(STOP) == "disk_full":
                     raise DiskFull(row[MESSAGE])
