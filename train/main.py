@@ -23,6 +23,7 @@ import logging  # noqa: E402
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import torch  # noqa: E402
 import transformers.utils.logging  # noqa: E402
 
 from model.config import BadConfig  # noqa: E402
@@ -64,6 +65,13 @@ def main(arguments: list[str] | None = None) -> int:
         return train(settings, StartOptions(options.resume, options.accept_dataset_change), stopping)
     except DiskFull as error:
         return _fail(str(error), 3)
+    except torch.OutOfMemoryError as error:
+        why = str(error).partition(". ")[0]
+        return _fail(
+            f"the device's memory does not suffice ({why}): set engine.checkpointing to feed_forward or full, "
+            "raise engine.zero_stage, set engine.offload, or lower batch.clips_at_once",
+            1,
+        )
     except TOLD as error:
         return _fail(str(error), 1)
 
@@ -72,22 +80,29 @@ def train(settings: TrainSettings, options: StartOptions, stopping: Stopping) ->
     """A run, from here to its end; the exit code."""
     stopping.listen()
     transformers.utils.logging.disable_progress_bar()
+    if settings.engine.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
     ranks = Ranks.join()
     accumulation_steps(settings.batch, ranks.count)
     lock = take_lock(settings.out, ranks)
+    log = None
     try:
         trainer = prepare(settings, options, ranks, stopping)
+        log = trainer.log
         ending = trainer.run()
-        if trainer.log is not None:
+        if log is not None:
+            log.event("ended", step=ending.step, reason=ending.reason, saved=str(ending.saved))
             where = f"checkpoint: {ending.saved}" if ending.saved else "its checkpoint could NOT be written"
             if ending.reason == "the last step":
-                trainer.log.say(f"finished after step {ending.step}; {where}")
+                log.say(f"finished after step {ending.step}; {where}")
             else:
                 told = f"stopped by {ending.reason} after step {ending.step}; {where}; run the same command to go on"
-                trainer.log.say(told, style="yellow")
-            trainer.log.close()
+                log.say(told, style="yellow")
         return 0 if ending.saved else 3
     finally:
+        if log is not None:
+            log.close()
         if lock is not None:
             lock.release()
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from model.execution import CheckpointingPolicy
 from pipelines.settings import BadSettings, build, load_yaml, with_overrides
 from train.stream.settings import StreamSettings
 
@@ -92,13 +93,14 @@ class EngineSettings:
     precision: bf16 on GPUs; fp32 for exact comparisons and CPUs. accumulation: precision in which gradients are summed.
     offload: master weights and moments in the memory of the host. checkpointing: policy of
     `VividPose.set_checkpointing`.
+    deterministic: only operators that give the same bits every time, where there are any; slower on GPUs.
     """
 
     zero_stage: Literal[0, 1, 2, 3] = 1
     precision: Literal["bf16", "fp32"] = "bf16"
     accumulation: Literal["fp32", "bf16"] = "fp32"
     offload: bool = False
-    checkpointing: str = "none"
+    checkpointing: CheckpointingPolicy = "none"
     compile: bool = False
     deterministic: bool = False
 

@@ -62,7 +62,7 @@ def prepare(settings: TrainSettings, options: StartOptions, ranks: Ranks, stoppi
     module = TrainingModule(model, encoders, settings.diffusion, settings.seed, _autocast(settings))
     exact = {name: parameter.data for name, parameter in named.items()}
     _cast(module, ranks.device, settings)
-    model.set_checkpointing(settings.engine.checkpointing)  # type: ignore[arg-type]
+    model.set_checkpointing(settings.engine.checkpointing)
     looked = first_look(module, named, stream, settings, ranks)
     if settings.engine.compile:
         model.compile_blocks()
@@ -75,7 +75,7 @@ def prepare(settings: TrainSettings, options: StartOptions, ranks: Ranks, stoppi
     }
     log = None
     if ranks.first:
-        if checkpoint is None and frozen:
+        if frozen and not (settings.out / FROZEN).exists():
             with whole_file(settings.out / FROZEN) as path:
                 save_file({name: p.detach().cpu().float().contiguous() for name, p in frozen.items()}, path)
         run = {**meta, "ranks": ranks.count, "resumed_from": str(checkpoint.folder) if checkpoint else None}
@@ -116,6 +116,12 @@ def find_checkpoint(out: Path, resume: str, ranks: Ranks) -> tuple[checkpoints.C
         found, reasons = checkpoints.opened(Path(resume), ranks), []
     else:
         found, reasons = checkpoints.newest(Path(resume) / "checkpoints", ranks)
+    newer = ranks.from_first([name for name in (path.name for path in own.glob("step-*")) if name > _name(found)])
+    if found is not None and newer and resume != "auto":
+        raise BadSettings(
+            f"--resume {resume}: {own} holds newer checkpoints ({max(newer)}), which the next start would take "
+            "instead; give this run another folder with --set out=..., or move them away"
+        )
     told = [f"passed over: {reason}" for reason in reasons]
     if found is None and (reasons or resume != "auto"):
         where = own if resume == "auto" else resume
@@ -125,6 +131,10 @@ def find_checkpoint(out: Path, resume: str, ranks: Ranks) -> tuple[checkpoints.C
             "--set out=..."
         )
     return found, told
+
+
+def _name(checkpoint: checkpoints.Checkpoint | None) -> str:
+    return f"step-{checkpoint.step:08d}" if checkpoint else ""
 
 
 def changed_settings(checkpoint: checkpoints.Checkpoint, settings: TrainSettings) -> list[str]:
