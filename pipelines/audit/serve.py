@@ -8,6 +8,7 @@ of the machine gets in.
 
 from __future__ import annotations
 
+import fcntl
 import hmac
 import json
 import os
@@ -140,10 +141,11 @@ def _is_clip(out: Path, key: str) -> bool:
 
 
 def append_line(path: Path, row: dict[str, str | None]) -> None:
-    """One line, one write, flushed: two people who press at once do not write into each other's line."""
+    """Add one line and flush it. Two who press at once do not write into each other's line; a torn line is ended."""
     line = json.dumps(row, ensure_ascii=True, sort_keys=True) + "\n"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         size = os.fstat(descriptor).st_size
         torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
         os.write(descriptor, b"\n" * torn + line.encode())
@@ -159,13 +161,13 @@ def serve(out: Path, port: int = PORT, token: str | None = None) -> None:
     import uvicorn
 
     token = token or secrets.token_urlsafe(32)
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", port))
-        port = probe.getsockname()[1]
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(("127.0.0.1", port))
+        listening.listen(64)
+        port = listening.getsockname()[1]
         app = make_app(Path(out), token, port)
         print(f"http://127.0.0.1:{port}/?token={token}", flush=True)
         print("Only this address works, and only on this machine. Ctrl-C ends it.", flush=True)
         config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
-        probe.listen(64)
-        uvicorn.Server(config).run(sockets=[probe])
+        uvicorn.Server(config).run(sockets=[listening])

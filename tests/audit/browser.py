@@ -38,7 +38,7 @@ class Visit:
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
         self.page.on("dialog", self._dialog)
         self.page.goto(address)
-        self.page.wait_for_function("document.documentElement.dataset.ready")
+        self.page.locator("html[data-ready]").wait_for(state="attached")
 
     def _dialog(self, dialog: Any) -> None:
         self.dialogs.append(dialog.message)
