@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -64,11 +65,14 @@ def signed(pictures: Tensor) -> Tensor:
     return pictures.to(torch.float32) / 127.5 - 1
 
 
+def encoders_folder(settings: EncoderSettings) -> Path:
+    return TINY if settings.folder == "tiny" else Path(settings.folder)
+
+
 def open_encoders(settings: EncoderSettings, config: VividPoseConfig, device: torch.device) -> BatchEncoders:
     """Raises `BadFolder` for a folder that cannot be read, `BadSettings` where it does not fit the model."""
-    folder = TINY if settings.folder == "tiny" else settings.folder
     dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[settings.precision]
-    loaded = load_encoders(folder, device, dtype)
+    loaded = load_encoders(encoders_folder(settings), device, dtype)
     found = (loaded.vae.channels, loaded.vae.factor, loaded.image.width)
     wanted = (config.vae.latent_channels, config.vae.scale_factor, config.clip.width)
     if found != wanted:

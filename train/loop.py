@@ -162,10 +162,16 @@ class Trainer:
             waits = max(part[1] for part in everyone)
             self.log.step(self.step, self._numbers(samples, rate, seconds, waits, skipped))
         if self.plan is not None and self.log is not None:
-            self.log.say(comparison(self.plan, measured(self.ranks.device)))
+            self._tell_first_step(self.plan, passes[0][1].cached)
         self.plan = None
         culprits = [one.key for one in samples if not math.isfinite(one.loss)]
         self.skipped.count(self.step, skipped, culprits)
+
+    def _tell_first_step(self, planned: MemoryPlan, cached: bool) -> None:
+        assert self.log is not None
+        peak = measured(self.ranks.device)
+        self.log.say(comparison(planned, peak))
+        self.log.event("first_step", memory_planned=planned.total, memory_peak=peak, latents_cached=cached)
 
     def _count(self, samples: list[SampleLoss], replaced: list[Replaced], skipped: bool) -> None:
         self.clips += len(samples)

@@ -16,9 +16,10 @@ from model.config import as_data, load_config, parse_config
 from model.folder import create, from_pretrained, load_model
 from model.vividpose import VividPose
 from pipelines.engine.atomic import whole_file
+from pipelines.latents_format import encoders_digest
 from pipelines.settings import BadSettings, plain
 from train import checkpoint as checkpoints
-from train.encoders import BatchEncoders, open_encoders
+from train.encoders import encoders_folder, open_encoders
 from train.guards import refuse_unused
 from train.log import Log
 from train.loop import Trainer
@@ -99,7 +100,7 @@ def prepare(settings: TrainSettings, options: StartOptions, ranks: Ranks, stoppi
     if settings.validation.steps and settings.validation.clips:
         trainer.validate = Validation(settings, module, trainer.masters, named, ranks, log)
     if log is not None:
-        _tell(log, trainer, checkpoint, told, looked, encoders)
+        _tell(log, trainer, checkpoint, told, looked, stream)
     return trainer
 
 
@@ -218,7 +219,9 @@ def open_stream(
     """The stream at the checkpoint's position. Raises `StreamChanged` unless a changed dataset is accepted."""
     start = checkpoint.manifest["stream"]["position"] if checkpoint else 0
     data = replace(settings.data, pin_memory=settings.data.pin_memory or ranks.device.type == "cuda")
-    stream = Stream(data, ranks.rank, ranks.count, settings.batch.clips_at_once, start)
+    hashed = ranks.first and data.latents != "never"
+    encoders = ranks.from_first(encoders_digest(encoders_folder(settings.encoders)) if hashed else "")
+    stream = Stream(data, ranks.rank, ranks.count, settings.batch.clips_at_once, start, encoders)
     if checkpoint is None:
         return stream, []
     if options.accept_dataset_change:
@@ -261,7 +264,7 @@ def _tell(
     checkpoint: checkpoints.Checkpoint | None,
     told: list[str],
     looked: Probe,
-    encoders: BatchEncoders,
+    stream: Stream,
 ) -> None:
     settings, ranks = trainer.settings, trainer.ranks
     for line in told:
@@ -272,6 +275,7 @@ def _tell(
         f"{settings.batch.clips_at_once} clips x {trainer.accumulation} passes; ZeRO {settings.engine.zero_stage}, "
         f"{settings.engine.precision}; {looked.step_flops / 1e12 / settings.batch.clips_at_once:.3g} TFLOP a clip"
     )
+    log.say(f"cached latents are {'used' if stream.latents_used else 'not used'}: {stream.latents_reason}")
     log.say("memory of a rank, planned:")
     if trainer.plan is not None:
         for line in trainer.plan.lines():

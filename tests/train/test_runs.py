@@ -48,6 +48,20 @@ def test_a_validation_leaves_no_trace_in_the_losses_and_writes_a_strip(small: Sm
     assert all(Path(strip).is_file() and Path(strip).with_suffix(".mp4").is_file() for strip in told[0]["strips"])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("stage", "weights"), [(0, "ema"), (1, "ema"), (3, "live")])
+def test_two_ranks_validate_without_a_trace_under_zero(small: Small, finished: Run, stage: int, weights: str):
+    run = small.start(
+        "checked",
+        *("--set", "validation.steps=2", "--set", "validation.sampling_steps=2", "--set", "validation.clips=3"),
+        *("--set", f"engine.zero_stage={stage}", "--set", f"validation.weights={weights}"),
+        ranks=2,
+    )
+    assert run.wait() == 0, run.told
+    assert losses(run.out) == pytest.approx(losses(finished.out), rel=1e-5)
+    assert len(list((run.out / "validation" / "step-00000006").glob("*.png"))) == 3
+
+
 def test_a_truncated_checkpoint_is_passed_over_for_the_one_before(small: Small, copy: Path, finished: Run):
     last = copy / "checkpoints" / "step-00000006"
     file = next(last.glob("*.safetensors"))
