@@ -20,6 +20,7 @@ import pytest
 from pipelines.audit.decide import read_manual
 from pipelines.audit.schema import MANUAL, audit_folder
 from pipelines.audit.synthetic import write_tables
+from pipelines.engine.setup_error import SetupError
 from tests.audit.browser import Visit, chromium  # noqa: F401
 
 pytest.importorskip("fastapi")
@@ -187,10 +188,7 @@ def test_lines_of_many_writers_stay_whole(tmp_path: Path):
 @pytest.fixture
 def running(out: Path) -> Iterator[str]:
     """The address that the server prints, on a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    code = f"from pipelines.audit.serve import serve; serve({str(out)!r}, {port})"
+    code = f"from pipelines.audit.serve import serve; serve({str(out)!r}, 0)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield process.stdout.readline().strip()
@@ -221,3 +219,11 @@ def test_it_listens_on_this_machine_only(running: str):
     addresses = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     listening = [row[1].split(":")[0] for row in addresses if row[3] == "0A" and int(row[1].split(":")[1], 16) == port]
     assert listening == ["0100007F"]
+
+
+def test_a_port_in_use_is_one_clear_line(out: Path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(SetupError, match="give another"):
+            serve(out, taken.getsockname()[1])
