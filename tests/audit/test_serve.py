@@ -26,7 +26,8 @@ from tests.audit.browser import Visit, chromium  # noqa: F401
 pytest.importorskip("fastapi")
 from fastapi.testclient import TestClient
 
-from pipelines.audit.serve import COOKIE, HEADER, append_line, make_app
+from pipelines.audit.serve import serve
+from pipelines.audit.serve_app import COOKIE, HEADER, append_line, make_app
 
 TOKEN, PORT = "t" * 43, 8765
 HERE = f"http://127.0.0.1:{PORT}"
