@@ -171,15 +171,22 @@ def measure(config: VividPoseConfig, machine: Machine, frames: int, steps: int, 
         model.set_checkpointing(policy)
         row(f"forward and backward, recomputing: {policy}", forward_backward)
     model.set_checkpointing("none")
-    model.to(memory_format=torch.channels_last)
+    _convolutions_in(model, torch.channels_last)
     row("the same, none, channels_last", forward_backward)
     if machine.device == "cuda":
-        model.to(memory_format=torch.contiguous_format)
+        _convolutions_in(model, torch.contiguous_format)
         model.compile_blocks()
         row("the same, none, compiled blocks", forward_backward)
         model.eval()
         row(f"sampling, {steps} steps, compiled blocks", sample_ours, slow, times=1)
     return result
+
+
+def _convolutions_in(model: VividPose, memory_format: torch.memory_format) -> None:
+    """The 2-D ones: a memory format of four dimensions does not fit the temporal convolutions."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.to(memory_format=memory_format)
 
 
 class _Kept:

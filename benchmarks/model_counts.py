@@ -1,7 +1,7 @@
 """The full-size networks on the meta device: parameters, and floating point operations as torch counts them.
 
-Nothing is computed and no memory is taken, so this runs anywhere. A multiply-add counts two; attention is counted as flash
-attention does it (2.5 times the forward in the backward). `EXPECTED` are counts made by other means from the published
+Nothing is computed and no memory is taken, so this runs anywhere. A multiply-add counts two; attention is counted as
+flash attention does it where torch has a formula for it. `EXPECTED` are counts made by other means from the published
 configurations, at 14 frames of 512x768, one clip.
 """
 
