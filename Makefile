@@ -2,26 +2,37 @@
 PYTHON ?= python3
 VENV   ?= .venv
 OUT    ?= data
+# The dataset that is audited, and whose latents are cached.
+DATA   ?= data
 PROFILE ?= auto
+# A name in train/configs, or a YAML file. RANKS: how many processes (on GPUs: all of them, when it is left out).
+CONFIG ?= tiny
+RANKS  ?=
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip install --quiet --no-compile -c constraints.txt
 # Anything else for the command, e.g. ARGS="--strict --executor inline".
 ARGS   ?=
 # SRC may hold spaces, so it is quoted below and handed over through the environment.
-export SRC OUT
+export SRC OUT DATA MODEL JOBS GENERATED TRUTH
 # One thread per numerical operator: parallelism comes from the actors, and results do not depend on the machine.
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: help setup setup-dev setup-train shards inspect doctor train latents animate evaluate audit docker test test-all check \
-	bench-pipelines bench-model bench-stream clean
+	bench-pipelines bench-model bench-stream bench-audit clean
 
 help:
 	@echo "make shards SRC=videos/ [OUT=data] [PROFILE=auto|lite|full] [ARGS=...]   videos to shards (no SRC: demo videos)"
 	@echo "make inspect OUT=data            pictures of what is in the shards"
+	@echo "make audit DATA=data             what is in the dataset, what is wrong with it, what may be used"
+	@echo "make latents DATA=data MODEL=folder   encode every frame once, for the trainer"
+	@echo "make train CONFIG=tiny [RANKS=2]      train; the same command goes on where it was"
+	@echo "make animate JOBS=jobs.jsonl MODEL=folder OUT=results   reference pictures and driving videos to mp4"
+	@echo "make evaluate GENERATED=a TRUTH=b DATASET=generic OUT=report   the paper's metrics and tables"
 	@echo "make doctor                      what is installed, what is missing"
 	@echo "make test | test-all             the tests; with the slow ones"
 	@echo "make check                       linter and type checker"
-	@echo "make bench-pipelines             measure the data engine"
+	@echo "make bench-pipelines | bench-model | bench-stream | bench-audit   measure the parts"
+	@echo "make docker                      the two images"
 
 $(VENV)/.base: pyproject.toml constraints.txt
 	@sh docker/check-system.sh $(PYTHON)
@@ -39,7 +50,16 @@ $(VENV)/.dev: $(VENV)/.base
 	$(PIP) --no-deps --force-reinstall opencv-python-headless
 	@touch $@
 
+$(VENV)/.train: $(VENV)/.base
+	$(PIP) -e '.[train]'
+	@touch $@
+
+$(VENV)/.evaluate: $(VENV)/.base
+	$(PIP) -e '.[evaluate]'
+	@touch $@
+
 setup: $(VENV)/.base
+setup-train: $(VENV)/.train
 setup-dev: $(VENV)/.dev
 
 shards: $(VENV)/.base
@@ -47,6 +67,31 @@ shards: $(VENV)/.base
 
 inspect: $(VENV)/.base
 	@$(BIN)/vividpose inspect "$$OUT" --out "$$OUT/inspect" $(ARGS)
+
+audit: $(VENV)/.base
+	@$(BIN)/vividpose audit "$$DATA" $(ARGS)
+
+latents: $(VENV)/.base
+	@$(BIN)/vividpose latents "$$DATA" --model "$${MODEL:-tiny}" $(ARGS)
+
+# Without a GPU DeepSpeed must be told so, and how many processes to start.
+train: $(VENV)/.train
+	@if ls /dev/nvidia0 >/dev/null 2>&1; then \
+	    PATH="$(abspath $(BIN)):$$PATH" $(BIN)/deepspeed $(if $(RANKS),--num_gpus $(RANKS)) train/main.py --config $(CONFIG) $(ARGS); \
+	else \
+	    PATH="$(abspath $(BIN)):$$PATH" DS_ACCELERATOR=cpu $(BIN)/deepspeed --num_accelerators $(or $(RANKS),1) \
+	        train/main.py --config $(CONFIG) $(ARGS); \
+	fi
+
+animate: $(VENV)/.base
+	@$(BIN)/vividpose animate --jobs "$$JOBS" --model "$$MODEL" --out "$$OUT" $(ARGS)
+
+evaluate: $(VENV)/.evaluate
+	@$(BIN)/vividpose evaluate "$$GENERATED" "$$TRUTH" --dataset $(or $(DATASET),generic) --out "$$OUT" $(ARGS)
+
+docker:
+	docker build -f docker/Dockerfile --target pipelines -t vividpose-pipelines .
+	docker build -f docker/Dockerfile --target train -t vividpose-train .
 
 doctor: $(VENV)/.base
 	@$(BIN)/vividpose doctor
@@ -63,6 +108,9 @@ check: $(VENV)/.dev
 
 bench-pipelines: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.engine $(ARGS)
+
+bench-model bench-stream bench-audit: bench-%: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.$* $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
