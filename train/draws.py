@@ -7,7 +7,7 @@ for any number of ranks, and after a resume.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -30,6 +30,14 @@ class Draws:
     noise_aug: Tensor
     image_noise: Tensor
     kept: Given
+
+    def on(self, device: torch.device) -> Draws:
+        """The tensors on a device; `kept` stays on the CPU, where it is looked at. A GPU is not waited for."""
+        names = ("sigma", "noise", "posterior", "noise_aug", "image_noise")
+        tensors = {name: getattr(self, name) for name in names}
+        if device.type == "cuda":
+            tensors = {name: tensor.pin_memory().to(device, non_blocking=True) for name, tensor in tensors.items()}
+        return replace(self, **tensors)
 
 
 def draw(

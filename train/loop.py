@@ -143,7 +143,7 @@ class Trainer:
             batch = next(batches)
             waited += time.monotonic() - asked
             replaced += batch.replaced
-            loss = self.engine(batch.to(self.ranks.device, non_blocking=True))
+            loss = self.engine(batch)
             passes.append((batch, self.module.seen))
             self.engine.backward(loss)
             self.engine.step()

@@ -39,6 +39,7 @@ from train.settings import TrainSettings, accumulation_steps, load_settings  # n
 from train.start import StartOptions, prepare  # noqa: E402
 from train.stopping import Stopping  # noqa: E402
 from train.stream.dataset import BadDataset  # noqa: E402
+from train.stream.storage import Unreachable  # noqa: E402
 from train.stream.stream import StreamBroken, StreamChanged  # noqa: E402
 
 TOLD = (
@@ -52,6 +53,7 @@ TOLD = (
     StreamBroken,
     StreamChanged,
     TrainingFailed,
+    Unreachable,
 )
 """Errors that a person can do something about: one line, no traceback."""
 

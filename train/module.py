@@ -50,8 +50,9 @@ class TrainingModule(nn.Module):
         return self.hidden[0]
 
     def forward(self, batch: TrainBatch, everything: bool = False) -> Tensor:
-        """The mean loss, fp32, a scalar. everything: act as if every sample had every condition; for the first look at
-        the network, never for training."""
+        """The mean loss, fp32, a scalar. batch: on the host; what chance decides is drawn there while the device still
+        works on the pass before. everything: act as if every sample had every condition; for the first look at the
+        network, never for training."""
         vae = self.encoders.vae
         frames, height, width = batch.skeleton.shape[1], *batch.skeleton.shape[-2:]
         latent = (frames, vae.channels, height // vae.factor, width // vae.factor)
@@ -60,24 +61,21 @@ class TrainingModule(nn.Module):
             yes = torch.ones(len(batch), dtype=torch.bool)
             batch = replace(batch, face_valid=yes)
             draws = replace(draws, kept=Given(yes, yes, yes, yes, yes))
-        device = batch.skeleton.device
-        x0 = self.encoders.latents(batch, draws.posterior.to(device))
-        noise, sigma = draws.noise.to(device), draws.sigma.to(device)
-        inputs = self._inputs(batch, draws)
+        given = replace(draws.kept, face=draws.kept.face & batch.face_valid)
+        device = next(self.model.parameters()).device
+        batch, drawn = batch.to(device, non_blocking=True), draws.on(device)
+        x0 = self.encoders.latents(batch, drawn.posterior)
+        inputs = self._inputs(batch, drawn, given)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.autocast):
-            scaled = edm.scaled(edm.noised(x0, noise, sigma), sigma)
-            F = self.model(scaled, edm.c_noise(sigma), self.model.conditions(inputs, check=False))
-        losses = edm.loss(F, x0, noise, sigma, self._weight_map(batch, latent))
+            scaled = edm.scaled(edm.noised(x0, drawn.noise, drawn.sigma), drawn.sigma)
+            F = self.model(scaled, edm.c_noise(drawn.sigma), self.model.conditions(inputs, check=False))
+        losses = edm.loss(F, x0, drawn.noise, drawn.sigma, self._weight_map(batch, latent))
         self.seen = Seen(losses.detach(), draws.sigma, batch.latents is not None)
         return poisoned(losses.mean())
 
-    def _inputs(self, batch: TrainBatch, draws: Draws) -> ClipInputs:
-        device = batch.skeleton.device
-        kept = draws.kept
-        clips = len(batch)
-        image_latent = self.encoders.image_latent(
-            batch.reference, draws.image_noise.to(device), draws.noise_aug.to(device)
-        )
+    def _inputs(self, batch: TrainBatch, drawn: Draws, given: Given) -> ClipInputs:
+        bucket = torch.full_like(drawn.noise_aug, self.settings.motion_bucket)
+        image_latent = self.encoders.image_latent(batch.reference, drawn.image_noise, drawn.noise_aug)
         return ClipInputs(
             reference_latent=self.encoders.reference_latent(batch),
             image_latent=image_latent,
@@ -86,9 +84,9 @@ class TrainingModule(nn.Module):
             skeleton=batch.skeleton.float() / 255,
             rendering=batch.rendering.float() / 255,
             fps=batch.fps.float(),
-            motion_bucket=torch.full((clips,), float(self.settings.motion_bucket), device=device),
-            noise_aug=draws.noise_aug.to(device),
-            given=replace(kept, face=kept.face & batch.face_valid.cpu()),
+            motion_bucket=bucket,
+            noise_aug=drawn.noise_aug,
+            given=given,
         )
 
     def _weight_map(self, batch: TrainBatch, latent: tuple[int, ...]) -> Tensor | None:

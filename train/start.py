@@ -238,7 +238,7 @@ def first_look(
     at_once = settings.batch.clips_at_once
     positions = rank_positions(stream.position, 0, ranks.rank, ranks.count, at_once)
     batch = collate([stream.samples[position] for position in positions])
-    looked = probe(module, named, batch.to(ranks.device))
+    looked = probe(module, named, batch)
     refuse_unused(looked.unused)
     return looked
 
