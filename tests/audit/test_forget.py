@@ -29,6 +29,7 @@ from pipelines.job.intake import take_in
 from pipelines.job.plan import Plan
 from pipelines.job.progress import Progress
 from pipelines.job.stages import PackStage
+from pipelines.latents_format import LatentsWriter, latents_name
 from pipelines.shard_format import decode_face, read_tar, write_tar
 from pipelines.shard_index import ShardIndex
 from tests.audit.withdrawal_set import contents, make_dataset
@@ -68,11 +69,14 @@ def add_audit(out: Path) -> None:
     pq.write_table(pa.table({"key": keys, "face": faces}), audit / "fingerprints.parquet")
     (audit / "manual.jsonl").write_text("".join(json.dumps({"key": key, "decision": "keep"}) + "\n" for key in keys))
     (audit / "index.html").write_text(" ".join(keys))
-    (out / "latents" / "sd").mkdir(parents=True)
     for key in keys:
         (audit / "previews" / f"{key}.webp").write_bytes(b"picture")
-        (out / "latents" / "sd" / f"{key}.npz").write_bytes(b"latent")
-    (out / "latents" / "sd" / "index.json").write_text(json.dumps(keys))
+    (out / "latents" / "k").mkdir(parents=True)
+    for shard in sorted((out / "shards").glob("*.tar")):
+        shapes = {f"{key}.moments": (2, 3) for key, _ in read_tar(shard)}
+        with LatentsWriter(out / "latents" / "k" / latents_name(shard.name), shapes, {}) as latents:
+            for shape in shapes.values():
+                latents.write(np.zeros(shape, np.float16))
     (out / "cache").mkdir()
     member = dict.fromkeys(("face.npz", "json", "pose.npz", "render.mp4", "smplx.npz", "video.mp4"), b"x")
     write_tar(out / "cache" / "copy.tar", [(key, member) for key in keys])
@@ -89,6 +93,13 @@ def test_no_trace_of_a_source_is_left(out: Path):
         assert key not in path.name
         if path.is_file() and path.name != "tombstones.jsonl":
             assert key.encode() not in path.read_bytes()
+
+
+def test_latents_of_other_shards_stay(out: Path):
+    add_audit(out)
+    withdraw(out, "cleo.mp4")
+    left = sorted(path.name for path in (out / "latents" / "k").iterdir())
+    assert left == ["vividpose-000001.safetensors", "vividpose-000002.safetensors"]
 
 
 def test_shards_hold_what_packing_the_rest_would_have_made(out: Path, tmp_path: Path):
