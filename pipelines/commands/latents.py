@@ -76,5 +76,5 @@ def run(options: argparse.Namespace) -> int:
         tell(console, f"failed: {failure}", style="red")
     rate = f", {done.frames} frames now, {done.frames / done.seconds:.1f} a second of a worker" if done.seconds else ""
     where = f"{options.out}/latents/{done.key}"
-    tell(Console(), f"{done.done} of {done.shards} shards have latents in {where}, {done.bytes / 1e9:.2f} GB{rate}")
+    tell(Console(), f"{done.done} of {done.shards} shards have latents in {where}, {done.bytes / 1e6:.0f} MB{rate}")
     return 1 if done.failures or done.done < done.shards else 0

@@ -12,6 +12,7 @@ import av.error
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from transformers.utils.logging import disable_progress_bar
 
 from model.encoders import Encoders, load_encoders
 from pipelines.engine.atomic import file_digest
@@ -93,6 +94,7 @@ class LatentsWorker:
             wanted = self.context.settings.device
             device = ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
             dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[self.context.identity.precision]
+            disable_progress_bar()  # one for 40 tensors, in the log of every worker
             self._encoders = load_encoders(self.context.encoders, device, dtype)
         return self._encoders
 
