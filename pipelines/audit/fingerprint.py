@@ -2,7 +2,7 @@
 
 Sixteen moments, evenly spread over the clip, are each described twice: the whole picture, and the window around the
 person's trunk. The second does not change when the picture is cropped, padded or scaled, since the window moves with
-the person. A description is the low frequencies (DCT) of a 32 x 32 picture, whitened, of length 1, as int8. In
+the person. A description is the low frequencies (DCT) of a 48 x 48 picture, flattened, of length 1, as int8. In
 a mirrored picture exactly the odd horizontal frequencies change sign.
 """
 
@@ -21,7 +21,7 @@ VERSION = "1"
 """Changes when the same video gives other descriptions."""
 
 SAMPLES = 16
-SIDE, LOW = 32, 12
+SIDE, LOW = 48, 16
 LENGTH = LOW * LOW - 1
 # Half the side of the window around the trunk, in lengths of the trunk (middle of the shoulders to that of the hips).
 REACH = 1.3
@@ -103,10 +103,11 @@ def cut_window(grey: NDArray[np.uint8], x: float, y: float, reach: float) -> NDA
 def describe(small: NDArray[np.uint8] | cv2.typing.MatLike) -> Codes:
     """int8 (LENGTH,) of a picture (SIDE, SIDE); zero for one without any contrast."""
     spectrum = cv2.dct(np.asarray(small, np.float32))[:LOW, :LOW].ravel()[1:] * _WHITEN
-    length = float(np.linalg.norm(spectrum))
-    if length < SIDE:
+    if float(np.linalg.norm(spectrum)) < SIDE:
         return np.zeros(LENGTH, np.int8)
-    return np.rint(np.clip(spectrum / length * 400, -127, 127)).astype(np.int8)
+    # The root keeps a few strong edges (a wall, a floor) from being all that counts.
+    flat = np.sign(spectrum) * np.sqrt(np.abs(spectrum))
+    return np.rint(np.clip(flat / np.linalg.norm(flat) * 500, -127, 127)).astype(np.int8)
 
 
 def _mean_face(sample: Sample) -> NDArray[np.float16] | None:

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 
 from pipelines.audit.stored import Place, read_sample
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from pipelines.stages.people_blazepose import BlazePoseLook
 
 # Looks a clip where the engine left no number of people, and frames that a classifier is shown.
-LOOKS, SHOWN = 3, 4
+LOOKS, SHOWN = 4, 4
+# The nets look at crops of about 250 pixels: people in smaller pictures are found only when these are enlarged.
+LEAST_SIDE = 320
 PEOPLE_SCORES = ("people", "rival_area", "alone")
 
 
@@ -77,8 +80,10 @@ def count_people(sample: Sample) -> dict[str, float]:
     config = PeopleConfig()
     found, rivals = [], []
     frames = _spread(sample, LOOKS)
-    boxes = sample.keypoints.boxes[_times(sample, LOOKS)]
-    for sightings, box in zip(_look()(list(frames)), boxes):
+    scale = max(1.0, LEAST_SIDE / min(frames.shape[1:3]))
+    enlarged = [np.asarray(cv2.resize(f, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)) for f in frames]
+    boxes = sample.keypoints.boxes[_times(sample, LOOKS)] * scale
+    for sightings, box in zip(_look()(enlarged), boxes):
         areas = sorted((s.area() for s in sightings), reverse=True)
         main = float(np.prod(box[2:] - box[:2])) if np.isfinite(box).all() else max(areas, default=1.0)
         # One of the people is the main one: the one whose area is nearest to the stored box's.

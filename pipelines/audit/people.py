@@ -125,7 +125,7 @@ def _body(sample: Sample, body: Body | None, projected: Floats | None, height: f
         side = "left" if angle > 0 else "right"
         row["view_angle"] = angle
         row["view"] = "front" if abs(angle) < FRONT else "back" if abs(angle) >= BACK else side
-        row["turn"] = np.degrees(np.sqrt(-2 * np.log(max(abs(mean), 1e-6))))
+        row["turn"] = np.degrees(np.sqrt(-2 * np.log(np.clip(abs(mean), 1e-6, 1.0))))
     if projected is None or body is None:
         return row
     seen = sample.keypoints.scores[:, BODY] > SEEN

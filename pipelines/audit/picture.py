@@ -20,9 +20,10 @@ VERSION = "1"
 
 Grey = NDArray[np.uint8]
 CHUNK = 16
-# Frames count as the same picture when thumbnails differ by less than this, in grey levels: on average, and in their
-# worst hundredth. What a codec leaves of a still picture stays below, breathing and sensor noise are above.
-SAME_MEAN, SAME_WORST = 0.4, 4.0
+# A frame repeats the one before when no pixel changes by more than SAME grey levels (the picture brought to STILL_SIDE
+# at most): codecs leave less than that of a still picture, while whoever breathes moves an edge by more. At its key
+# frames a codec draws a still picture anew, which changes all of it a little: such a step may stand between two others.
+SAME, ANEW_MEAN, ANEW_MOST, STILL_SIDE = 8, 2.5, 20, 256
 DARK, BRIGHT = 8, 247
 SHARPNESS_HEIGHT = 256
 
@@ -85,27 +86,34 @@ class _Stills:
 
     def __init__(self) -> None:
         self.same: list[bool] = []
-        self._last: NDArray[np.float32] | None = None
+        self.anew: list[bool] = []
+        self._last: NDArray[np.int16] | None = None
 
     def add(self, grey: Any) -> None:
-        step = max(1, min(grey.shape) // 64)
-        width, height = grey.shape[1] // step, grey.shape[0] // step
-        small = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
+        scale = min(1.0, STILL_SIDE / min(grey.shape))
+        small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA).astype(np.int16)
         if self._last is not None:
             change = np.abs(small - self._last)
-            self.same.append(bool(change.mean() < SAME_MEAN and np.percentile(change, 99) < SAME_WORST))
+            most = int(change.max())
+            self.same.append(most <= SAME)
+            self.anew.append(most <= ANEW_MOST and float(change.mean()) <= ANEW_MEAN)
         self._last = small
+
+    def _repeats(self) -> list[bool]:
+        same = self.same
+        between = [0 < i < len(same) - 1 and same[i - 1] and same[i + 1] for i in range(len(same))]
+        return [now or (anew and bridge) for now, anew, bridge in zip(same, self.anew, between)]
 
     def longest(self) -> int:
         """The most frames in a row that repeat the one before."""
         longest = run = 0
-        for same in self.same:
+        for same in self._repeats():
             run = run + 1 if same else 0
             longest = max(longest, run)
         return longest
 
     def share(self) -> float:
-        return float(np.mean(self.same)) if self.same else 0.0
+        return float(np.mean(self._repeats())) if self.same else 0.0
 
 
 def sharpness(stack: Grey, boxes: NDArray[np.float32]) -> float | None:

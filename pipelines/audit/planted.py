@@ -12,21 +12,20 @@ import json
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipelines.audit.planted_faults import ALTERATIONS, CORRUPTIONS, FPS, Clip, corrupted, swap_sides
 from pipelines.audit.planted_film import Take, film_take, random_take
 from pipelines.audit.schema import MANIFEST, audit_folder
 from pipelines.audit.split import PARTS, PARTS_SCHEMA
 from pipelines.body.model import Body, load_body
-from pipelines.clip import Frames, Keypoints
+from pipelines.clip import Keypoints
 from pipelines.engine.atomic import digest, file_digest, write_whole
 from pipelines.shard_format import (
     FACE_WIDTH,
@@ -40,16 +39,14 @@ from pipelines.shard_format import (
 )
 from pipelines.video.encode import encode_clip, encode_maps
 
-FPS = Fraction(24)
-NEAR_KINDS = ("reencoded", "cropped", "mirrored", "retimed")
-CORRUPTIONS = ("truncated_video", "broken_npz", "nan_json", "absurd_frames", "no_face")
-# Pairs of the 17 body points, and of all 133, that change places in a swap.
-_BODY_PAIRS = ((1, 2), (3, 4), (5, 6), (7, 8), (9, 10), (11, 12), (13, 14), (15, 16))
-
 
 @dataclass(frozen=True)
 class Recipe:
-    """How many clips have which fault; the rest up to `clips` are fine. leaks: people who are in both parts."""
+    """How many clips have which fault; the rest up to `clips` are fine. leaks: people who are in both parts.
+
+    shard: clips a shard. counted: besides the crowds, every so many clips come without a number of people, which the
+    audit must then count. maps: render the body's maps, which no check looks at.
+    """
 
     clips: int = 300
     people: int = 60
@@ -64,11 +61,12 @@ class Recipe:
     corrupt: int = 5
     swapped: int = 5
     shard: int = 50
+    counted: int = 8
     maps: bool = False
 
 
-SMALL = Recipe(clips=40, people=10, frames=16, exact=3, near=4, leaks=2, cuts=2, frozen=2, crowds=2, unknown=3,
-               corrupt=5, swapped=2, shard=20)  # fmt: skip
+SMALL = Recipe(clips=40, people=8, frames=14, exact=3, near=4, leaks=2, cuts=2, frozen=2, crowds=2, unknown=3,
+               corrupt=5, swapped=2, shard=20, counted=40)  # fmt: skip
 
 
 @dataclass
@@ -82,25 +80,6 @@ class Truth:
 
     def note(self, fault: str, key: str) -> None:
         self.faults.setdefault(fault, set()).add(key)
-
-
-@dataclass
-class Clip:
-    """A clip before it is written."""
-
-    key: str
-    person: int
-    take: Take
-    frames: Frames
-    keypoints: Keypoints
-    source: str
-    uploader: str
-    fps: Fraction = FPS
-    crf: int = 18
-    licence: str = "CC0-1.0"
-    split: str = "train"
-    members: dict[str, bytes] | None = None
-    quality: dict[str, float] = field(default_factory=dict)
 
 
 def plant(out: Path, recipe: Recipe = Recipe(), seed: int = 0) -> Truth:
@@ -129,13 +108,15 @@ def _originals(body: Body, recipe: Recipe, rng: np.random.Generator, truth: Trut
     faults += ["corrupt"] * recipe.corrupt + ["left_right_swap"] * recipe.swapped
     faults += [""] * (count - len(faults))
     takes = [random_take(rng, person) for person in range(recipe.people)]
+    # What a person did in the own room: a second take of that would be a near-duplicate that nobody planted.
+    done: list[set[str]] = [set() for _ in takes]
     order = rng.permutation(count)
     clips = []
     for number in range(count):
         person = number % recipe.people
         fault = faults[order[number]]
-        # Every other clip of a person is from the same room and clothes: the hard case for near-duplicates.
-        take = takes[person].again(rng, other_room=rng.random() < 0.5)
+        # Every other clip of a person is from the same room, in the same clothes: the hard case for near-duplicates.
+        take = takes[person].again(rng, rng.random() < 0.5, done[person])
         clips.append(_filmed(body, take, number, person, fault, recipe, rng, truth))
     for number in rng.permutation(count)[: recipe.unknown].tolist():
         clips[number].licence = "unknown"
@@ -165,7 +146,8 @@ def _filmed(
         truth.note(fault, key)
     truth.person[key] = person
     # What the engine's people filter would have left; crowds and a few others are for the audit to count itself.
-    quality = {} if fault == "crowd" or number % 8 == 0 else {"people": 1.0, "rival_area": 0.0, "alone": 1.0}
+    uncounted = fault == "crowd" or number % recipe.counted == recipe.counted - 1
+    quality = {} if uncounted else {"people": 1.0, "rival_area": 0.0, "alone": 1.0}
     clip = Clip(key, person, replace(take, sequence=sequence), frames, keypoints, source, f"uploader {person}",
                 quality=quality)  # fmt: skip
     return clip
@@ -183,77 +165,13 @@ def _copies(clips: list[Clip], recipe: Recipe, rng: np.random.Generator, truth: 
                        licence="CC0-1.0")  # fmt: skip
         kind = "exact"
         if number >= recipe.exact:
-            kind = NEAR_KINDS[number % len(NEAR_KINDS)]
+            kind = list(ALTERATIONS)[number % len(ALTERATIONS)]
             made = ALTERATIONS[kind](made, rng)
         truth.pairs.append((kind, original.key, made.key))
         truth.note("exact_duplicate" if kind == "exact" else "near_duplicate", made.key)
         truth.person[made.key] = original.person
         copies.append(made)
     return copies
-
-
-def reencoded(clip: Clip, rng: np.random.Generator) -> Clip:
-    """Smaller, and compressed until it shows."""
-    scale = rng.uniform(0.7, 0.9)
-    height, width = (int(side * scale) // 2 * 2 for side in clip.frames.shape[1:3])
-    return _resized(replace(clip, crf=int(rng.integers(30, 36))), (0, 0, *clip.frames.shape[2:0:-1]), (width, height))
-
-
-def cropped(clip: Clip, rng: np.random.Generator) -> Clip:
-    """Up to an eighth of each side cut away, brought back to the old size in one direction."""
-    height, width = clip.frames.shape[1:3]
-    cuts = rng.uniform(0.04, 0.12, 4) * (width, height, width, height)
-    x0, y0, x1, y1 = int(cuts[0]), int(cuts[1]), int(width - cuts[2]), int(height - cuts[3])
-    return _resized(clip, (x0, y0, x1, y1), (width, round(width * (y1 - y0) / (x1 - x0) / 2) * 2))
-
-
-def mirrored(clip: Clip, rng: np.random.Generator) -> Clip:
-    """Left and right exchanged, as an estimator would then see it: the points are named anew."""
-    points = clip.keypoints.points.copy()
-    points[..., 0] = clip.frames.shape[2] - points[..., 0]
-    turned = swap_sides(replace(clip.keypoints, points=points), whole=True)
-    boxes = turned.boxes.copy()
-    boxes[:, [0, 2]] = clip.frames.shape[2] - boxes[:, [2, 0]]
-    frames = np.ascontiguousarray(clip.frames[:, :, ::-1])
-    return replace(clip, frames=frames, keypoints=replace(turned, boxes=boxes), take=clip.take.mirrored())
-
-
-def retimed(clip: Clip, rng: np.random.Generator) -> Clip:
-    """Faster or slower: frames left out or repeated in between, at the same frame rate."""
-    speed = float(rng.choice([0.75, 1.25, 1.5]))
-    count = max(8, round(len(clip.frames) / speed))
-    at = np.clip(np.rint(np.arange(count) * speed), 0, len(clip.frames) - 1).astype(int)
-    k = clip.keypoints
-    keypoints = replace(k, points=k.points[at], scores=k.scores[at], boxes=k.boxes[at])
-    return replace(clip, frames=clip.frames[at], keypoints=keypoints, take=clip.take.at(at))
-
-
-ALTERATIONS: dict[str, Callable[[Clip, np.random.Generator], Clip]] = {
-    "reencoded": reencoded, "cropped": cropped, "mirrored": mirrored, "retimed": retimed,
-}  # fmt: skip
-
-
-def _resized(clip: Clip, window: tuple[int, int, int, int], size: tuple[int, int]) -> Clip:
-    x0, y0, x1, y1 = window
-    scale = np.array([size[0] / (x1 - x0), size[1] / (y1 - y0)], np.float32)
-    frames = np.stack([cv2.resize(f[y0:y1, x0:x1], size, interpolation=cv2.INTER_AREA) for f in clip.frames])
-    k, start = clip.keypoints, np.array([x0, y0], np.float32)
-    points = (k.points - start) * scale
-    boxes = ((k.boxes.reshape(-1, 2, 2) - start) * scale).reshape(-1, 4)
-    return replace(clip, frames=frames.astype(np.uint8), keypoints=replace(k, points=points, boxes=boxes),
-                   take=clip.take.seen_in(window, size))  # fmt: skip
-
-
-def swap_sides(keypoints: Keypoints, whole: bool) -> Keypoints:
-    """Left and right of body, feet and hands exchanged: everywhere, or in the middle half of the clip."""
-    order = np.arange(133)
-    pairs = [*_BODY_PAIRS, *((17 + k, 20 + k) for k in range(3)), *((91 + k, 112 + k) for k in range(21))]
-    for a, b in pairs:
-        order[[a, b]] = b, a
-    frames = slice(None) if whole else slice(len(keypoints) // 4, 3 * len(keypoints) // 4)
-    points, scores = keypoints.points.copy(), keypoints.scores.copy()
-    points[frames], scores[frames] = points[frames][:, order], scores[frames][:, order]
-    return replace(keypoints, points=points, scores=scores)
 
 
 def _keypoints(body: Body, take: Take, sequence: Any, rng: np.random.Generator) -> Keypoints:
@@ -350,28 +268,10 @@ def _share_bytes(clips: list[Clip], truth: Truth) -> None:
             ours["video.mp4"] = theirs["video.mp4"]
 
 
-def corrupted(members: dict[str, bytes], kind: str) -> dict[str, bytes]:
-    """The members of a sample with one fault of CORRUPTIONS."""
-    bad = dict(members)
-    if kind == "truncated_video":
-        bad["video.mp4"] = bad["video.mp4"][: len(bad["video.mp4"]) // 2]
-    elif kind == "broken_npz":
-        bad["smplx.npz"] = bad["smplx.npz"][:-40]
-    elif kind == "nan_json":
-        bad["json"] = bad["json"].replace(b'"frames": ', b'"weight": NaN, "frames": ')
-    elif kind == "absurd_frames":
-        meta = json.loads(bad["json"])
-        bad["json"] = encode_meta({**meta, "frames": 10**12})
-    elif kind == "no_face":
-        del bad["face.npz"]
-    else:
-        raise ValueError(f"kind should be one of {', '.join(CORRUPTIONS)}, is {kind!r}")
-    return bad
-
-
 def _write(out: Path, clips: list[Clip], recipe: Recipe, broken: dict[str, str], rng: np.random.Generator) -> None:
     clips = sorted(clips, key=lambda clip: clip.key)
-    shards, rows = [], []
+    shards: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     for number, start in enumerate(range(0, len(clips), recipe.shard)):
         name = f"vividpose-{number:06d}.tar"
         part = clips[start : start + recipe.shard]

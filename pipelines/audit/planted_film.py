@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.body.camera import assumed_camera
 from pipelines.body.model import Body
+from pipelines.body.raster import Mesh, Rasteriser
+from pipelines.body.raster_kernels import vertex_normals
 from pipelines.clip import BodySequence, Camera, Frames
-from pipelines.demo.film import CAMERA_SHARE, Actor, _acted, act
-from pipelines.demo.looks import Look
+from pipelines.demo.film import CAMERA_SHARE, ROOM_LIGHT, WHITE, Actor, act
+from pipelines.demo.looks import Look, albedo, padding, paint_face
 from pipelines.demo.motions import MOTIONS
 from pipelines.demo.rooms import Room, paint_room
 
@@ -36,10 +40,16 @@ class Take:
     others: tuple[Take, ...] = ()
     sequence: BodySequence | None = None
 
-    def again(self, rng: np.random.Generator, other_room: bool) -> Take:
-        """The same person in the same clothes at another moment, there or in another room."""
+    def again(self, rng: np.random.Generator, other_room: bool, done: set[str]) -> Take:
+        """The same person in the same clothes doing something else there (`done` grows by it), or in another room."""
         fresh = random_take(rng, 0)
-        room = (fresh.room, fresh.room_seed) if other_room else (self.room, self.room_seed)
+        left = [motion for motion in MOTIONS if motion not in done]
+        room = (self.room, self.room_seed)
+        if other_room or not left:
+            room = (fresh.room, fresh.room_seed)
+        else:
+            fresh = replace(fresh, motion=left[int(rng.integers(len(left)))])
+            done.add(fresh.motion)
         return replace(self, room=room[0], room_seed=room[1], motion=fresh.motion, start=fresh.start, yaw=fresh.yaw,
                        framing=fresh.framing)  # fmt: skip
 
@@ -115,9 +125,33 @@ def film_take(body: Body, take: Take, frames: int, fps: Fraction) -> tuple[Frame
     room = paint_room(take.room, camera, floor, take.room_seed)
     for other in take.others:
         standing = _perform(body, other, 1, fps, camera, floor, distance * 1.05)
-        room = next(_acted(body, other.actor, standing, floor, room)).astype(np.float32)
+        room = next(_pictures(body, other.actor.look, standing, room)).astype(np.float32)
     sequence = _perform(body, take, frames, fps, camera, floor, distance)
-    return np.stack(list(_acted(body, take.actor, sequence, floor, room))), sequence
+    return np.stack(list(_pictures(body, take.actor.look, sequence, room))), sequence
+
+
+def _pictures(body: Body, look: Look, sequence: BodySequence, room: NDArray[np.float32]) -> Iterator[Frames]:
+    """The dressed body before the room, as the demo films it, without a shadow."""
+    place = body.arrays["v_template"]
+    thickness = padding(place, body.vertex_parts, look)[:, None]
+    face = _face(body, look)
+    faces = np.ascontiguousarray(body.faces, np.int32)
+    rasteriser = Rasteriser(ROOM_LIGHT)
+    normals = np.empty_like(place)
+    for vertices in body.vertices(sequence):
+        vertex_normals(vertices, faces, normals)
+        vertices += thickness * normals
+        maps = rasteriser.draw(Mesh(vertices, faces, body.face_parts, (WHITE,) * 3, place), sequence.camera)
+        assert maps.attributes is not None
+        picture, seen = room.astype(np.uint8), maps.mask
+        colour = albedo(maps.attributes[seen], maps.labels[seen], look, face)
+        picture[seen] = np.minimum(colour * maps.shaded[seen, :1].astype(np.float32) / WHITE, 255).astype(np.uint8)
+        yield np.asarray(cv2.GaussianBlur(picture, (3, 3), 0.6), np.uint8)
+
+
+@lru_cache(maxsize=256)
+def _face(body: Body, look: Look) -> NDArray[np.uint8]:
+    return paint_face(body, look)
 
 
 def _perform(

@@ -174,7 +174,7 @@ FLOW_SCHEMA = pa.schema(
         ("untimed", pa.int64()),
     ]
 )
-# frame, person: int8 (16, 143); face: float16 (512,), the biometric column; see `fingerprint`.
+# frame, person: int8 (16, 255); face: float16 (512,), the biometric column; see `fingerprint`.
 FINGERPRINTS_SCHEMA = pa.schema(
     [
         ("key", pa.string()),

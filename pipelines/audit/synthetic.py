@@ -33,6 +33,7 @@ ENDINGS = (
     ("quarantined", "ingest", "undecodable", 0.03),
     ("failed", "ingest", None, 0.01),
 )
+NULL = np.array(None, object)
 CLIPS_PER_SOURCE, CLIPS_PER_SHARD, ROWS_AT_ONCE = 4, 128, 200_000
 
 
@@ -55,7 +56,7 @@ def manifest_columns(start: int, rows: int, rng: np.random.Generator) -> dict[st
     portrait = rng.random(rows) < 0.7
 
     def clips_only(values: Any) -> Any:
-        return np.where(is_clip, values, None)
+        return np.where(is_clip, values, NULL)
 
     keys = [f"{s}_{b:06d}" for s, b in zip(sha.tolist(), begin.tolist())]
     shards = [f"vividpose-{n // CLIPS_PER_SHARD:06d}.tar" for n in number.tolist()]
@@ -64,8 +65,8 @@ def manifest_columns(start: int, rows: int, rng: np.random.Generator) -> dict[st
         "state": states,
         "stage": stages,
         "reason": reasons,
-        "message": np.where(reasons == None, None, "generated"),  # noqa: E711 - elementwise
-        "shard": np.where(states == "kept", np.array(shards, object), None),
+        "message": np.where(states == "kept", NULL, "generated"),
+        "shard": np.where(states == "kept", np.array(shards, object), NULL),
         "source_sha256": np.array([s * 4 for s in sha.tolist()], object),
         "source_path": np.array([f"videos/{n:07d}.mp4" for n in source.tolist()], object),
         "url": np.array([f"https://example.org/watch/{n}" for n in source.tolist()], object),
@@ -77,7 +78,7 @@ def manifest_columns(start: int, rows: int, rng: np.random.Generator) -> dict[st
         "start_frame": clips_only(begin),
         "end_frame": clips_only(begin + frames),
         "frames": clips_only(frames),
-        "seconds": np.where(is_clip | (reasons == "shot_too_short"), frames / fps, None),
+        "seconds": np.where(is_clip | (reasons == "shot_too_short"), frames / fps, NULL),
         "fps": clips_only(fps),
         "width": clips_only(np.where(portrait, 720, 1280)),
         "height": clips_only(np.where(portrait, 1280, 720)),
@@ -92,7 +93,7 @@ def measured_columns(columns: dict[str, Any], start: int, rng: np.random.Generat
     rows, number = len(kept), np.arange(start, start + len(kept))
 
     def only(values: Any) -> Any:
-        return np.where(kept, values, None)
+        return np.where(kept, values, NULL)
 
     def beta(a: float, b: float) -> Any:
         return only(rng.beta(a, b, rows))
@@ -123,7 +124,7 @@ def measured_columns(columns: dict[str, Any], start: int, rng: np.random.Generat
     outcome = np.where(kept, np.array([{"keep": "kept", "drop": "dropped"}.get(d, d) for d in decided], object),
                        columns["state"])  # fmt: skip
     measured: dict[str, Any] = {
-        "corrupt": np.where(kept & (number % 5003 == 0), "video.mp4 cannot be decoded", None),
+        "corrupt": np.where(kept & (number % 5003 == 0), "video.mp4 cannot be decoded", NULL),
         "licence_from": only("sources.csv:2"), "consent": only("unknown"),
         "person_height": beta(8, 3), "face_size": only(rng.gamma(6, 12, rows)),
         "shot_size": only(np.array(["full", "knees", "hips", "chest", "face"], object)[rng.integers(0, 5, rows)]),
@@ -144,9 +145,9 @@ def measured_columns(columns: dict[str, Any], start: int, rng: np.random.Generat
                                       object)),
         "frames_sha256": only(np.array([f"{n:064x}" for n in number.tolist()], object)),
         "minor": np.full(rows, None), "nsfw": np.full(rows, None), "identity": only(identity),
-        "exact_group": np.where(kept & exact, number // 301, None),
+        "exact_group": np.where(kept & exact, number // 301, NULL),
         "exact_rank": only(np.where(exact, number % 301, 0)),
-        "near_group": np.where(kept & near, number // 151, None), "near_rank": only(np.where(near, number % 151, 0)),
+        "near_group": np.where(kept & near, number // 151, NULL), "near_rank": only(np.where(near, number % 151, 0)),
         "benchmark": np.full(rows, None), "split": only(splits), "identity_leak": leaking,
         "source_leak": leaking, "uploader_leak": leaking, "exact_leak": only(False), "near_leak": leaking,
         "flags": [f if k else None for f, k in zip(flags, kept.tolist())],

@@ -79,21 +79,31 @@ def _audit(out: Path, options: argparse.Namespace, console: Console) -> int:
     check_names(names, rule_names(chosen.rules))
     summary = _measured(out, chosen, console, run_audit)
     show_summary(summary, Output())
-    if not options.no_page:
-        from pipelines.audit.page import build_page
-
-        tell(console, f"page: {build_page(out)}")
-    if options.serve:
-        from pipelines.audit.serve import serve
-
-        serve(out)
     found = failing(out, summary, names)
     for finding in found:
         told = finding.told or f"{finding.clips} clips: {', '.join(finding.keys)}"
         tell(console, f"fail: {finding.name}: {told}{' ...' if finding.clips > len(finding.keys) > 0 else ''}", "red")
+    if not options.no_page:
+        _page(out, console)
+    if options.serve:
+        from pipelines.audit.serve import serve
+
+        serve(out)
     if found:
         return 2
     return 0 if summary["balanced"] else 1
+
+
+def _page(out: Path, console: Console) -> None:
+    from rich.progress import Progress
+
+    from pipelines.audit.page import build_page
+    from pipelines.audit.previews import make_previews
+
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("audit: previews", total=None)
+        make_previews(out, progress=lambda done, total: progress.update(task, completed=done, total=total))
+    tell(console, f"page: {build_page(out)}")
 
 
 def _measured(out: Path, chosen: AuditOptions, console: Console, run_audit: Any) -> dict[str, Any]:
