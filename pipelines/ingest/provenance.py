@@ -4,8 +4,8 @@ Two side-cars are read. A field in `sources.csv`, which a person wrote, goes bef
 
 * `sources.csv` in the video's folder or any folder above it up to the one that the user named; the nearest row wins.
   Columns, in any order, all but `file` optional: `file` (path below the folder of the csv, or just the file name),
-  `url`, `uploader`, `title`, `licence` (or `license`), `date`, `platform`. Comma, semicolon or tab; UTF-8, a BOM is
-  fine.
+  `url`, `uploader`, `title`, `licence` (or `license`), `date`, `platform`, `consent` (what the people in it agreed to:
+  "release form 12"). Comma, semicolon or tab; UTF-8, a BOM is fine.
 * `<stem>.info.json` beside the video, as yt-dlp writes it with `--write-info-json`.
 
 What nobody says is "unknown": a class of its own, which a release policy can refuse.
@@ -29,7 +29,7 @@ from urllib.parse import urlsplit, urlunsplit
 from pipelines.ingest.sources import Source
 
 UNKNOWN = "unknown"
-FIELDS = ("url", "uploader", "title", "licence", "date", "platform")
+FIELDS = ("url", "uploader", "title", "licence", "date", "platform", "consent")
 MAX_INFO_BYTES = 10 * 1000 * 1000
 MAX_CSV_BYTES = 200 * 1000 * 1000
 MAX_TEXT = 500
@@ -64,6 +64,7 @@ class Provenance:
     licence: str = UNKNOWN
     date: str = UNKNOWN
     platform: str = UNKNOWN
+    consent: str = UNKNOWN
     read_from: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 

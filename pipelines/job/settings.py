@@ -62,12 +62,14 @@ class EstimatorSettings:
 
     device: auto, cuda, tensorrt or cpu. batch: frames through a net at once. half: SMPLer-X's encoder in bfloat16.
     compiled: SMPLer-X through torch.compile; the first batch then takes minutes.
+    faces: False takes no identity vectors, which are biometric data, though a recogniser is there.
     """
 
     device: Device = "auto"
     batch: int = 16
     half: bool = False
     compiled: bool = False
+    faces: bool = True
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def annotate_stages(settings: ShardsSettings, choices: Sequence[Choice]) -> dict
     stages: list[ClipStage] = [
         PeopleStage(by_role["people"], settings.people, use.device),
         KeypointsStage(by_role["keypoints"], use.device, use.batch),
-        ArcFaceStage(by_role["face"], use.device) if by_role["face"].files else NoFaceStage(),
+        ArcFaceStage(by_role["face"], use.device) if use.faces and by_role["face"].files else NoFaceStage(),
     ]
     if body.estimator == "smplerx":
         stages.append(EstimateStage(body, use.device, use.batch, use.half, use.compiled))
