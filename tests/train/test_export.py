@@ -1,0 +1,49 @@
+"""A checkpoint becomes a folder that animates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model.animator import AnimationSettings, Animator
+from model.encoders import load_encoders
+from model.folder import load_model
+from tests.train.runs import Run
+from train.checkpoint import FragmentReader, opened
+from train.export import export, main
+from train.ranks import Ranks
+
+
+def test_the_exported_average_animates(finished: Run, tmp_path: Path):
+    export(finished.out, tmp_path / "out", "auto", "fp32")
+    model = load_model(tmp_path / "out")
+    reader = FragmentReader(opened(finished.out / "checkpoints" / "step-00000006", Ranks(0, 1, torch.device("cpu"))))
+    state = model.state_dict()
+    assert all(torch.equal(state[name], reader.whole("average", name)) for name in reader.shapes)
+    animator = Animator(model, load_encoders(tmp_path / "out"))
+    picture = np.zeros((48, 32, 3), np.uint8)
+    frames = animator.animate(picture, [(picture, picture)] * 3, 3, settings=AnimationSettings(steps=2))
+    assert [frame.shape for frame in frames] == [(48, 32, 3)] * 3
+
+
+def test_live_weights_are_others_than_their_average(finished: Run, tmp_path: Path):
+    for weights in ("live", "ema"):
+        export(finished.out / "checkpoints" / "step-00000004", tmp_path / weights, weights, "bf16")
+    live, average = (load_model(tmp_path / name).state_dict() for name in ("live", "ema"))
+    assert any(not torch.equal(live[name], average[name]) for name in live)
+
+
+@pytest.mark.parametrize(
+    ("source", "told"), [("nothing", "neither a checkpoint nor the folder of a run"), (None, "exists already")]
+)
+def test_what_cannot_be_exported_is_one_line(
+    finished: Run, tmp_path: Path, source: str | None, told: str, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "out").mkdir()
+    assert main([str(tmp_path / source if source else finished.out), str(tmp_path / "out")]) == 1
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert told in lines[0]
