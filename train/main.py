@@ -27,6 +27,7 @@ import torch  # noqa: E402
 import transformers.utils.logging  # noqa: E402
 
 from model.config import BadConfig  # noqa: E402
+from model.input_check import BadInput  # noqa: E402
 from model.weight_files import BadFolder  # noqa: E402
 from pipelines.engine.atomic import DiskFull  # noqa: E402
 from pipelines.settings import BadSettings  # noqa: E402
@@ -47,6 +48,7 @@ TOLD = (
     BadConfig,
     BadDataset,
     BadFolder,
+    BadInput,
     BadSample,
     BadSettings,
     RunFolderBusy,

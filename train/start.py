@@ -61,7 +61,7 @@ def prepare(settings: TrainSettings, options: StartOptions, ranks: Ranks, stoppi
     stream, position_told = open_stream(settings, checkpoint, options, ranks)
     told += position_told
     module = TrainingModule(model, encoders, settings.diffusion, settings.seed, _autocast(settings))
-    exact = {name: parameter.data for name, parameter in named.items()}
+    exact = {name: parameter.data for name, parameter in model.named_parameters()}
     _cast(module, ranks.device, settings)
     model.set_checkpointing(settings.engine.checkpointing)
     looked = first_look(module, named, stream, settings, ranks)
@@ -76,16 +76,16 @@ def prepare(settings: TrainSettings, options: StartOptions, ranks: Ranks, stoppi
     }
     log = None
     if ranks.first:
-        if frozen and not (settings.out / FROZEN).exists():
+        if frozen and (checkpoint is None or not (settings.out / FROZEN).exists()):
             with whole_file(settings.out / FROZEN) as path:
-                save_file({name: p.detach().cpu().float().contiguous() for name, p in frozen.items()}, path)
+                save_file({name: exact[name].contiguous() for name in frozen}, path)
         run = {**meta, "ranks": ranks.count, "resumed_from": str(checkpoint.folder) if checkpoint else None}
         save_settings(settings.out, run)
         log = Log(settings.out, settings.log, settings.steps, checkpoint.step if checkpoint else 0, run)
     states = plan(
         settings.engine,
-        sum(p.numel() for p in exact.values()),
-        sum(p.numel() for p in frozen.values()),
+        sum(exact[name].numel() for name in named),
+        sum(exact[name].numel() for name in frozen),
         encoders.bytes(),
         settings.ema.decay > 0,
         ranks.count,
@@ -240,6 +240,9 @@ def first_look(
     batch = collate([stream.samples[position] for position in positions])
     looked = probe(module, named, batch)
     refuse_unused(looked.unused)
+    if ranks.device.type == "cuda":  # what the first look took shall not be counted as the first step's
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(ranks.device)
     return looked
 
 

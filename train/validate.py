@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import statistics
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from model.animator import AnimationSettings, Animator
 from model.guidance import Guidance
+from train.guards import TrainingFailed
 from train.log import Log
 from train.masters import Masters
 from train.module import TrainingModule
@@ -25,6 +27,8 @@ from train.stream.settings import DataSettings
 from train.stream.stream import Stream
 from train.strip import write_strip, write_video
 from train.untouched import averaged, evaluating
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -76,16 +80,16 @@ class Validation:
                 number = turn * ranks.count + ranks.rank
                 # Under ZeRO 3 every rank must take part in every turn: a rank without a clip of its own does one again.
                 result = self._animate(self.samples[number % clips], folder, keep=number < clips)
-                if number < clips:
+                if number < clips and result is not None:
                     mine.append(result)
         results = [result for part in ranks.gather(mine) for result in part]
-        if self.log is not None:
+        if self.log is not None and results:
             self._tell(step, sorted(results, key=lambda result: result.key))
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.module.autocast)
 
-    def _animate(self, batch: TrainBatch, folder: Path, keep: bool) -> ClipResult:
+    def _animate(self, batch: TrainBatch, folder: Path, keep: bool) -> ClipResult | None:
         assert batch.frames is not None, "cached latents are not asked for in validation"
         reference, truth = pictures(batch.reference), pictures(batch.frames[0])
         skeleton, rendering = pictures(batch.skeleton[0]), pictures(batch.rendering[0])
@@ -94,7 +98,13 @@ class Validation:
         animator = Animator(self.module.model, self.module.encoders.encoders)
         settings = replace(self.animation, fps=fps, window=len(truth))
         frames = animator.animate(reference[0], zip(skeleton, rendering), len(truth), face, settings)
-        sample = np.stack(list(frames))
+        try:
+            sample = np.stack(list(frames))
+        except FloatingPointError as error:
+            if self.settings.engine.zero_stage == 3:  # the other ranks wait for this one's part of the weights
+                raise TrainingFailed(f"validation of clip {batch.keys[0]}: {error}") from error
+            log.warning("validation of clip %s: %s", batch.keys[0], error)
+            return None
         rows = {
             "reference": reference,
             "skeleton": skeleton,
@@ -106,8 +116,8 @@ class Validation:
         if keep:
             write_strip(strip, rows)
             write_video(strip.with_suffix(".mp4"), rows, fps)
-        error = float(np.abs(sample.astype(np.float32) - truth).mean())
-        return ClipResult(batch.keys[0], strip, motion_ratio(sample, truth), error)
+        difference = float(np.abs(sample.astype(np.float32) - truth).mean())
+        return ClipResult(batch.keys[0], strip, motion_ratio(sample, truth), difference)
 
     def _tell(self, step: int, results: list[ClipResult]) -> None:
         assert self.log is not None
