@@ -1,7 +1,7 @@
 """The data stream beside plain webdataset and the raw tar read, on the same shards in one run.
 
     vividpose shards --out data            # or any other output folder
-    python -m benchmarks.stream --data data [--clips 120] [--workers 2] [--rounds 3]
+    python -m benchmarks.stream --data data [--clips 60] [--workers 2] [--rounds 3]
 
 "same decode": webdataset reads whole samples from the tars, in order, and calls the function that the stream calls.
 """
@@ -14,6 +14,7 @@ import os
 import statistics
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,7 +22,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+import psutil
 import torch
 import webdataset
 from rich.console import Console
@@ -96,15 +99,59 @@ def ours(data: Path, clip: ClipSettings, workers: int) -> Iterator[Any]:
     return iter(Stream(settings))
 
 
-def rate(samples: Iterator[Any], warm: int, seconds: float) -> tuple[float, float]:
-    """(samples a second, processor seconds of this process a sample)."""
-    for _ in islice(samples, warm):
+@dataclass
+class Meter:
+    """Samples, wall seconds and processor seconds (of this process and of its loader workers) of one way."""
+
+    samples: Iterator[Any]
+    count: int = 0
+    wall: float = 0.0
+    cpu: float = 0.0
+
+    def take(self, count: int) -> None:
+        wall, cpu = time.perf_counter(), _cpu()
+        for _ in islice(self.samples, count):
+            pass
+        self.count, self.wall, self.cpu = (
+            self.count + count,
+            self.wall + time.perf_counter() - wall,
+            self.cpu + _cpu() - cpu,
+        )
+
+    @property
+    def rate(self) -> float:
+        return self.count / self.wall
+
+    @property
+    def cpu_each(self) -> float:
+        return self.cpu / self.count
+
+
+def _cpu() -> float:
+    this = psutil.Process()
+    times = [process.cpu_times() for process in (this, *this.children(recursive=True))]
+    return sum(used.user + used.system for used in times)
+
+
+def in_turn(ways: dict[str, Callable[[], Iterator[Any]]], count: int, piece: int) -> dict[str, Meter]:
+    """`count` samples of each way, `piece` at a time in turn: what else the machine does falls on all of them alike."""
+    meters = {name: Meter(make()) for name, make in ways.items()}
+    for meter in meters.values():
+        for _ in islice(meter.samples, 3):
+            pass
+    for _ in range(0, count, piece):
+        for meter in meters.values():
+            meter.take(piece)
+    return meters
+
+
+def alone(make: Callable[[], Iterator[Any]], count: int) -> Meter:
+    """`count` samples of one way whose workers read ahead all the time, so that it cannot take turns."""
+    meter = Meter(make())
+    for _ in islice(meter.samples, 8):
         pass
-    count, wall, cpu = 0, time.perf_counter(), time.process_time()
-    while time.perf_counter() - wall < seconds:
-        next(samples)
-        count += 1
-    return count / (time.perf_counter() - wall), (time.process_time() - cpu) / count
+    meter.take(count)
+    return meter
 
 
 def waits(samples: Iterator[Any], steps: int) -> list[float]:
@@ -149,57 +196,55 @@ def parts(data: Path, clip: ClipSettings, repeats: int = 30) -> dict[str, float]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="an output folder of `vividpose shards`")
-    parser.add_argument("--clips", type=int, default=120)
+    parser.add_argument("--clips", type=int, default=60)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=6.0, help="of each measurement")
     parser.add_argument("--size", default="512x768")
     options = parser.parse_args()
     width, height = map(int, options.size.split("x"))
     clip, many = ClipSettings(size=(width, height)), options.workers
     torch.set_num_threads(1)
+    warnings.filterwarnings("ignore", message="This DataLoader will create")
+    cv2.setNumThreads(1)  # a pool of threads does not survive the fork into webdataset's workers
     console = Console(width=110)
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
         multiply(options.data, data, options.clips)
-        ways: dict[str, Callable[[], Iterator[Any]]] = {
-            "raw tar read": lambda: raw_read(data),
-            "plain webdataset, same decode, in process": lambda: plain_webdataset(data, clip, 0),
-            "stream, in process": lambda: ours(data, clip, 0),
-            f"plain webdataset, same decode, {many} workers": lambda: plain_webdataset(data, clip, many),
-            f"stream, {many} workers": lambda: ours(data, clip, many),
-        }
-        measured: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
-        for _ in range(options.rounds):
-            for name, make in ways.items():
-                samples = make()
-                measured[name].append(rate(samples, 3, options.seconds))
-                del samples
-        table = Table(
-            title=f"clips of {clip.frames} frames, {width}x{height}, {os.cpu_count()} cores; medians of rounds"
+        names = ("plain webdataset, same decode", "stream")
+        meters = in_turn(
+            {
+                "raw tar read": lambda: raw_read(data),
+                f"{names[0]}, in process": lambda: plain_webdataset(data, clip, 0),
+                f"{names[1]}, in process": lambda: ours(data, clip, 0),
+            },
+            options.clips,
+            5,
         )
-        for column in ("way", "samples/s", "best round", "CPU ms/sample"):
+        ratios = {"in process": [meters[f"{names[1]}, in process"].rate / meters[f"{names[0]}, in process"].rate]}
+        cpu = {name: [meter.cpu_each] for name, meter in meters.items()}
+        rates = {name: [meter.rate] for name, meter in meters.items()}
+        for _ in range(options.rounds):
+            plain = alone(lambda: plain_webdataset(data, clip, many), options.clips // 2)
+            stream = alone(lambda: ours(data, clip, many), options.clips // 2)
+            ratios.setdefault(f"{many} workers", []).append(stream.rate / plain.rate)
+            for name, meter in zip(names, (plain, stream)):
+                rates.setdefault(f"{name}, {many} workers", []).append(meter.rate)
+                cpu.setdefault(f"{name}, {many} workers", []).append(meter.cpu_each)
+        table = Table(title=f"clips of {clip.frames} frames, {width}x{height}, {os.cpu_count()} cores")
+        for column in ("way", "samples/s", "CPU ms/sample"):
             table.add_column(column, justify="left" if column == "way" else "right")
-        for name, rounds in measured.items():
-            rates = [one for one, _ in rounds]
-            cpu = statistics.median(used for _, used in rounds) * 1000
-            told = f"{cpu:.1f}" if "workers" not in name else "-"
-            table.add_row(name, f"{statistics.median(rates):.2f}", f"{max(rates):.2f}", told)
+        for name in rates:
+            table.add_row(name, f"{statistics.median(rates[name]):.2f}", f"{statistics.median(cpu[name]) * 1000:.1f}")
         console.print(table)
-        pairs = [("in process", 1, 2), (f"{many} workers", 3, 4)]
-        names = list(measured)
-        for what, plain, stream in pairs:
-            ratios = [b / a for (a, _), (b, _) in zip(measured[names[plain]], measured[names[stream]])]
-            told = ", ".join(f"{ratio:.2f}" for ratio in ratios)
-            console.print(
-                f"stream / plain webdataset, {what}: {told} (each round), median {statistics.median(ratios):.2f}"
-            )
+        for what, found in ratios.items():
+            told = ", ".join(f"{ratio:.2f}" for ratio in found)
+            console.print(f"stream / plain webdataset, samples/s, {what}: {told}")
         spent = parts(data, clip)
         console.print("CPU ms a sample: " + ", ".join(f"{name} {value:.1f}" for name, value in spent.items()))
-        alone = statistics.median(used for _, used in measured["stream, in process"])
+        each = cpu["stream, in process"][0]
         console.print(
-            f"four cores of loader workers: a sample each {alone / 4:.3f} s for a step of {STEP} s (batch 1): "
-            f"wait {max(0.0, alone / 4 - STEP):.3f} s by processor time"
+            f"four cores of loader workers: a sample each {each / 4:.3f} s for a step of {STEP} s (batch 1): "
+            f"wait {max(0.0, each / 4 - STEP):.3f} s by processor time"
         )
         waited = waits(ours(data, clip, 4), 40)
         console.print(
