@@ -20,8 +20,8 @@ from tests.video.moving_pictures import scene, write_video
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
-VIDEOS = 12
-PATIENCE = 240
+VIDEOS = 8
+PATIENCE = 900
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def start(videos: Path, out: Path, address: str | None, *more: str) -> subproces
 
 
 def finish(process: subprocess.Popen[str]) -> None:
-    _, told = process.communicate(timeout=500)
+    _, told = process.communicate(timeout=1500)
     assert process.returncode == 0, told[-4000:]
 
 
