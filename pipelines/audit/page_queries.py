@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from pipelines.audit.schema import CLIPS, FLOW, IDENTITIES, PAIRS, audit_folder
 
 BINS = 28
 QUANTILES = 21
+LEVELS = (*(n / (QUANTILES - 1) for n in range(QUANTILES)), 0.005, 0.995)
 Rows = list[dict[str, Any]]
 
 
@@ -96,29 +97,30 @@ class Tables:
             "from f group by name order by clips desc, name"
         )
 
-    def quantiles(self) -> dict[str, list[float]]:
-        """21 quantiles (0, 5 ... 100 %) of every measure over the clips that have it."""
-        levels = [n / (QUANTILES - 1) for n in range(QUANTILES)]
-        found = self.numbers([f"quantile_cont({m.column}::double, {levels})" for m in self.measures])
+    @cached_property
+    def _levels(self) -> dict[str, list[float]]:
+        """Per measure that any clip has: its quantiles at `LEVELS`."""
+        found = self.numbers([f"quantile_cont({m.column}::double, {list(LEVELS)})" for m in self.measures])
         return {m.column: values for m, values in zip(self.measures, found) if values is not None}
 
+    def quantiles(self) -> dict[str, list[float]]:
+        """21 quantiles (0, 5 ... 100 %) of every measure over the clips that have it."""
+        return {name: values[:QUANTILES] for name, values in self._levels.items()}
+
     def histograms(self) -> Rows:
-        """Per measure: edges low and high (the middle 99 %), counts of kept and other clips, median, clips measured."""
-        pieces = [
-            f"[quantile_cont({m.column}::double, 0.005), quantile_cont({m.column}::double, 0.995), "
-            f"median({m.column}::double), count({m.column})]"
-            for m in self.measures
-        ]
-        shapes = self.numbers(pieces)
+        """Per measure: edges low and high (the middle 99 %), counts of kept and other clips, median, clips measured.
+
+        constant: all clips have the same value.
+        """
         found: Rows = []
-        for measure, shape in zip(self.measures, shapes):
-            low, high, median, count = shape
-            if not count or low is None:
+        for measure in self.measures:
+            if measure.column not in self._levels:
                 continue
+            *levels, low, high = self._levels[measure.column]
             constant = high <= low
             high = low + (abs(low) or 1.0) * 0.01 if constant else high
-            shape = {"low": low, "high": high, "median": median, "clips": int(count), "constant": constant}
-            found.append({"measure": measure, **shape})
+            median = levels[QUANTILES // 2]
+            found.append({"measure": measure, "low": low, "high": high, "median": median, "constant": constant})
         if not found:
             return []
         chunks = []
@@ -132,6 +134,7 @@ class Tables:
         for row, counts in zip(found, self.numbers(chunks)):
             row["kept"] = [int((counts or {}).get(2 * n + 1, 0)) for n in range(BINS)]
             row["other"] = [int((counts or {}).get(2 * n, 0)) for n in range(BINS)]
+            row["clips"] = sum(row["kept"]) + sum(row["other"])
         return found
 
     def numbers(self, expressions: Sequence[str]) -> tuple[Any, ...]:
@@ -232,6 +235,3 @@ class Tables:
 def _rank(outcome: str) -> tuple[int, str]:
     return (OUTCOMES.index(outcome) if outcome in OUTCOMES else len(OUTCOMES), outcome)
 
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
