@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections import Counter
@@ -73,7 +74,8 @@ class Dataset:
         self.counts = np.array([len(numbers) for numbers in kept], np.int64)
         self.kept = np.concatenate([np.empty(0, np.int32), *kept])
         self.starts = np.concatenate([[0], np.cumsum(self.counts)])
-        self.hash = digest([name, digest(self.counts.tolist()), digest(self.kept.tolist())])
+        chosen = hashlib.sha256(self.counts.astype("<i8").tobytes() + self.kept.astype("<i4").tobytes())
+        self.hash = digest([name, chosen.hexdigest()])
         self._scanned = scanned
         self._index = lru_cache(maxsize=256)(self._read_index)
 
