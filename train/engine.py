@@ -109,6 +109,8 @@ def start_engine(
         "betas": optimiser.betas,
         "eps": optimiser.epsilon,
         "weight_decay": optimiser.weight_decay,
+        # One kernel; the default would make copies as large as this rank's part of the weights.
+        "fused": torch.cuda.is_available() and not engine.offload,
     }
     if engine.zero_stage:
         adam: torch.optim.Optimizer = torch.optim.AdamW(trainable, **options)

@@ -93,7 +93,8 @@ class Masters:
             for kind in MOMENTS:
                 if kind not in state:
                     state[kind] = torch.zeros_like(flat, requires_grad=False)
-            state["step"] = torch.tensor(float(step), dtype=torch.float32)
+            where = flat.device if self.optimiser.defaults.get("fused") else "cpu"  # as torch's AdamW wants it
+            state["step"] = torch.tensor(float(step), dtype=torch.float32, device=where)
 
     @torch.no_grad()
     def set_weights(self, weights: Mapping[str, Tensor]) -> None:

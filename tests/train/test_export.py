@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from model.animator import AnimationSettings, Animator
+from model.config import load_config
 from model.encoders import load_encoders
-from model.folder import load_model
-from tests.train.runs import Run
+from model.folder import create, load_model
+from tests.train.runs import MODEL, Run, Small
 from train.checkpoint import FragmentReader, opened
 from train.export import export, main
 from train.ranks import Ranks
@@ -34,6 +35,18 @@ def test_live_weights_are_others_than_their_average(finished: Run, tmp_path: Pat
         export(finished.out / "checkpoints" / "step-00000004", tmp_path / weights, weights, "bf16")
     live, average = (load_model(tmp_path / name).state_dict() for name in ("live", "ema"))
     assert any(not torch.equal(live[name], average[name]) for name in live)
+
+
+@pytest.mark.slow
+def test_what_does_not_train_is_exported_as_it_was_also_after_bf16(small: Small, tmp_path: Path):
+    how = ("--set", "model.groups=[pose]", "--set", "engine.precision=bf16")
+    for steps in (2, 3):
+        run = small.start("part", *how, "--set", f"steps={steps}")
+        assert run.wait() == 0, run.told
+    export(run.out, tmp_path / "out", "live", "fp32")
+    before, after = create(load_config(MODEL), 0).state_dict(), load_model(tmp_path / "out").state_dict()
+    changed = {name.partition(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"pose"}
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,25 @@ def test_an_average_in_bf16_would_stand_still_and_ours_moves():
     assert masters.average[0].tolist() == pytest.approx([2 - 0.9999**1000] * 4, rel=1e-4)
 
 
+@pytest.mark.parametrize("fused", [False, True])
+def test_moments_that_were_put_in_place_continue_as_if_they_had_grown_there(fused: bool):
+    def stepped(weight: nn.Parameter, optimiser: torch.optim.Optimizer, value: float) -> None:
+        weight.grad = torch.full((4,), value)
+        optimiser.step()
+
+    weights = [nn.Parameter(torch.ones(4)) for _ in range(2)]
+    optimisers = [torch.optim.AdamW([weight], lr=0.1, fused=fused) for weight in weights]
+    first, second = (Masters(PlainEngine(o), {"w": w}, 0, 1) for w, o in zip(weights, optimisers))
+    stepped(weights[0], optimisers[0], 0.5)
+    second.set_adam_step(first.adam_step())
+    for kind in ("weight", "exp_avg", "exp_avg_sq"):
+        second.tensor(kind, second.fragments[0]).copy_(first.tensor(kind, first.fragments[0]))
+    for weight, optimiser in zip(weights, optimisers):
+        stepped(weight, optimiser, -2.0)
+    assert torch.equal(*weights)
+    assert first.adam_step() == second.adam_step() == 2
+
+
 class HalfUsed(nn.Module):
     def __init__(self) -> None:
         super().__init__()
