@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 from pipelines.audit.flow import Invariant
 from pipelines.audit.schema import MANIFEST, PEOPLE, PICTURE, SENSITIVE
 
+_SCORE = re.compile(r"score_[A-Za-z0-9_]{1,80}")
 STATES = ("kept", "dropped", "quarantined", "failed")
 
 
@@ -60,7 +62,8 @@ def open_dataset(out: Path) -> Dataset:
     missing = [name for name, _ in MANIFEST if name not in schema.names]
     if missing:
         raise NotADataset(f"{out / 'manifest.parquet'} lacks the columns {', '.join(missing)}; run `vividpose shards`")
-    return Dataset(out, facts, tuple(sorted(name for name in schema.names if name.startswith("score_"))))
+    # A column's name becomes SQL: one that the packer would not write is left out.
+    return Dataset(out, facts, tuple(sorted(name for name in schema.names if _SCORE.fullmatch(name))))
 
 
 def make_base(
@@ -72,11 +75,15 @@ def make_base(
     """
     columns = ", ".join(f'"{name}"::{_SQL[kind]} as "{name}"' for name, kind in MANIFEST)
     scores = "".join(f', "{name}"::double as "{name}"' for name in dataset.scores)
-    connection.execute(
-        f"create or replace table manifest as select row_number() over () as place, {columns}{scores} "
-        "from read_parquet(?)",
-        [str(dataset.manifest)],
-    )
+    try:
+        connection.execute(
+            f"create or replace table manifest as select row_number() over () as place, {columns}{scores} "
+            "from read_parquet(?)",
+            [str(dataset.manifest)],
+        )
+    except duckdb.Error as error:
+        told = str(error).splitlines()[0]
+        raise NotADataset(f"{dataset.manifest} cannot be read ({told}); run `vividpose shards` again") from error
     joins, taken = [], []
     empty: dict[str, Any] = {"people": PEOPLE, "picture": (("corrupt", pa.string()), *PICTURE), "sensitive": SENSITIVE}
     for group, group_columns in empty.items():

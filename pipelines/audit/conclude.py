@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -82,5 +83,15 @@ def write_conclusions(
         "invariants": [{**asdict(each), "holds": each.holds} for each in held],
         "balanced": all(each.holds for each in held),
     }
-    write_whole(folder / SUMMARY, (json.dumps(summary, indent=1, ensure_ascii=False) + "\n").encode())
+    summary = _finite(summary)
+    write_whole(folder / SUMMARY, (json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
     return summary
+
+
+def _finite(value: Any) -> Any:
+    """The same with null for numbers that JSON does not have: a manifest may hold a length that is none."""
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

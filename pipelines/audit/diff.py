@@ -67,7 +67,7 @@ def _summary(folder: Path) -> dict[str, Any]:
 
 def _licences(summary: dict[str, Any]) -> dict[str, float]:
     kept = [row for row in summary["licences"] if row["outcome"] == "kept"]
-    return {str(row["licence"]): round(row["seconds"] / 3600, 4) for row in kept}
+    return {str(row["licence"]): round((row["seconds"] or 0) / 3600, 4) for row in kept}
 
 
 def _changed(before: dict[str, float], after: dict[str, float]) -> list[dict[str, Any]]:

@@ -27,8 +27,9 @@ from pipelines.audit.fingerprint import LENGTH, MIRROR, SAMPLES
 TABLES, LEAST_BITS, MOST_BITS, CROWDED = 8, 14, 30, 50
 # Every other moment is hashed; all are compared.
 PROBED = np.arange(0, SAMPLES, 2)
-# From this mean cosine along the best line of moments two clips are the same, over at least so many moments.
-NEAR = 0.88
+# From this mean cosine along the best line of moments two clips are the same. There are many lines through parts of two
+# clips, one of which may fit by chance: the less of the clips a line covers, the more it must fit, by PARTIAL per whole.
+NEAR, PARTIAL = 0.88, 0.16
 LEAST_MOMENTS = 8
 _AT_ONCE = 2000
 Pairs = dict[str, NDArray[Any]]
@@ -176,7 +177,7 @@ def _verified(connection: duckdb.DuckDBPyConnection, near: float) -> pa.Table:
         speed = slope[line] * y_seconds / np.maximum(x_seconds, 1e-9)
         shared = inside[line].sum(-1) / SAMPLES * x_seconds
         overlap = np.minimum(1, shared / np.maximum(np.minimum(x_seconds, y_seconds), 1e-9))
-        same = similarity >= near
+        same = similarity >= near + PARTIAL * (1 - inside[line].mean(-1))
         found.append(
             pa.table(
                 [batch.column("a"), batch.column("b"), similarity.astype(np.float32), overlap.astype(np.float32),

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipelines.audit.duplicates import find_near
+from pipelines.audit.fingerprint import LENGTH, SAMPLES
 from pipelines.audit.identities import SAME_PERSON, Links, cluster, number_by_appearance
 from pipelines.audit.schema import IDENTITIES_SCHEMA, PAIRS_SCHEMA
 from pipelines.engine.atomic import whole_file
@@ -105,6 +106,17 @@ def _load_benchmarks(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path
             raise BadSettings(
                 f"--benchmark-hashes {path} lacks {', '.join(missing)}; expected the audit/fingerprints.parquet of the "
                 "benchmark's videos, made with `vividpose shards` and `vividpose audit`"
+            )
+        whole = SAMPLES * LENGTH
+        others = connection.execute(
+            "select count(*) from read_parquet(?) where octet_length(frame) <> ? or octet_length(person) <> ? "
+            "or frame is null or person is null or key is null or seconds is null",
+            [str(path), whole, whole],
+        ).fetchall()[0][0]
+        if others:
+            raise BadSettings(
+                f"--benchmark-hashes {path}: {others} fingerprints are damaged or of another version of this software; "
+                "audit the benchmark again"
             )
         connection.execute(
             "insert into benchmark_prints select 'benchmark:' || ? || '#' || key, seconds, frame, person, "

@@ -10,8 +10,8 @@ from rich.table import Table
 from pipelines.audit.split import Split
 
 
-def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:.2f}"
+def _hours(seconds: float | None) -> str:
+    return "?" if seconds is None else f"{seconds / 3600:.2f}"
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -39,7 +39,7 @@ def show_summary(summary: dict[str, Any], console: Console) -> None:
         console.print(f"problem: {problem}", markup=False, highlight=False, soft_wrap=True)
     for each in summary["invariants"]:
         if not each["holds"]:
-            told = f"does not balance: {each['name']}: expected {each['expected']:g}, found {each['found']:g}"
+            told = f"does not balance: {each['name']}: expected {each['expected']}, found {each['found']}"
             console.print(f"{told} ({each['where']})", style="red", markup=False, highlight=False, soft_wrap=True)
 
 

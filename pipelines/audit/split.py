@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -127,13 +128,22 @@ def load_parts(connection: duckdb.DuckDBPyConnection, out: Path) -> None:
     path = audit_folder(out) / PARTS
     connection.execute("create or replace table parts (key varchar, split varchar)")
     if path.is_file():
-        connection.execute("insert into parts select distinct on (key) key, split from read_parquet(?) order by key",
-                           [str(path)])  # fmt: skip
+        try:
+            connection.execute(
+                "insert into parts select distinct on (key) key, split from read_parquet(?) order by key", [str(path)]
+            )
+        except duckdb.Error as error:
+            told = str(error).splitlines()[0]
+            raise BadSettings(f"{path} is no split ({told}): remove it, or make one with `vividpose split`") from error
 
 
 def take_given_split(out: Path, given: Path) -> int:
     """Take a split that somebody else made: a CSV with the columns key and split. Returns how many clips it names."""
-    with given.open(encoding="utf-8-sig", newline="") as stream:
+    try:
+        text = given.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSettings(f"{given} cannot be read: {error}") from error
+    with io.StringIO(text, newline="") as stream:
         reader = csv.DictReader(stream)
         if not {"key", "split"} <= set(reader.fieldnames or ()):
             found = ", ".join(reader.fieldnames or ())

@@ -52,6 +52,8 @@ def run(options: argparse.Namespace) -> int:
             return _diff(options.out[1:])
         if len(options.out) != 1:
             raise BadSettings(f"one dataset expected, got {len(options.out)}; to compare: vividpose audit diff A B")
+        if "://" in options.out[0]:
+            raise BadSettings(f"{options.out[0]}: the audit reads a folder; mount or copy the dataset first")
         return _audit(Path(options.out[0]), options, console)
     except DiskFull as error:
         tell(console, f"error: {error}", style="red")

@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     except DiskFull as error:
         tell(console, f"error: {error}", style="red")
         return 3
-    except (BadOutput, BadSettings, Busy, NotADataset, SetupError, FileNotFoundError) as error:
+    except (BadOutput, BadSettings, Busy, NotADataset, SetupError) as error:
         tell(console, f"error: {error}", style="red")
         return 1
     leaks = {row["name"]: row["clips"] for row in summary["findings"] if row["name"].endswith("_leak")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -247,3 +248,50 @@ def test_two_audits_are_compared(planted: Planted, out: Path, tmp_path: Path, ca
     run_audit(out, AuditOptions(rules=rules))
     assert main(["audit", "diff", str(planted.out), str(out)]) == 0
     assert "dropped -> kept" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_ray_measures_what_this_process_measures(planted: Planted, tmp_path: Path):
+    out = planted.copy(tmp_path / "out")
+    shutil.rmtree(audit_folder(out) / "work")
+    run_audit(out, AuditOptions(executor="ray"))
+    for name in ("clips", "pairs", "identities", "fingerprints"):
+        ours, theirs = (audit_folder(folder) / f"{name}.parquet" for folder in (out, planted.out))
+        assert pq.read_table(ours).equals(pq.read_table(theirs)), name
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda table: table.drop_columns(["licence"]),
+        lambda table: table.set_column(16, "frames", pa.array(["many"] * len(table))),
+    ],
+    ids=["a column is missing", "text for a number"],
+)
+def test_a_manifest_that_is_none_is_one_line(out: Path, change: Callable, capsys: pytest.CaptureFixture[str]):
+    tampered(change)(out)
+    assert main(["audit", str(out)]) == 1
+    assert "run `vividpose shards`" in capsys.readouterr().err
+
+
+def test_a_hostile_manifest_is_data(out: Path):
+    """A length that is no number, a column name that is SQL, a title without end: told, not executed."""
+
+    def poison(table: pa.Table) -> pa.Table:
+        place = table.schema.get_field_index
+        seconds = [float("nan"), *table["seconds"].to_pylist()[1:]]
+        titles = ["'; drop table base; --" * 10_000] * len(table)
+        table = table.set_column(place("seconds"), "seconds", pa.array(seconds, pa.float64()))
+        table = table.set_column(place("title"), "title", pa.array(titles))
+        return table.append_column('score_x" as key, 1 as "', pa.array([1.0] * len(table)))
+
+    tampered(poison)(out)
+    summary = run_audit(out)
+    assert summary["balanced"] is False
+    assert query(out, "select count(*) from t where state = 'kept'") == [(40,)]
+    json.loads((audit_folder(out) / "summary.json").read_text(), parse_constant=lambda name: pytest.fail(name))
+
+
+def test_a_bucket_is_refused_in_one_line(capsys: pytest.CaptureFixture[str]):
+    assert main(["audit", "s3://bucket/data"]) == 1
+    assert "mount or copy" in capsys.readouterr().err
