@@ -109,8 +109,11 @@ check: $(VENV)/.dev
 bench-pipelines: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.engine $(ARGS)
 
-bench-model bench-stream bench-audit: bench-%: $(VENV)/.dev
+bench-model bench-audit: bench-%: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.$* $(ARGS)
+
+bench-stream: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.stream --data "$$DATA" $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
