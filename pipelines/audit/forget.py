@@ -117,7 +117,10 @@ def _no_audit(out: Path) -> Iterator[None]:
 
 
 def _stones(out: Path, known: dict[str, SourceFacts], request: Request) -> list[Tombstone]:
-    """New tombstones for what is asked; none for what has one already."""
+    """New tombstones for what is asked; none for what has one already.
+
+    A URL that other sources have as well, which are not asked for, stays out of them: it may be a channel's.
+    """
     have = Tombstones.read(out)
     salt, when = next((stone.salt for stone in have.stones), "") or new_salt(), tombstones.now()
     url = ""
@@ -135,8 +138,9 @@ def _stones(out: Path, known: dict[str, SourceFacts], request: Request) -> list[
         stones.append(Tombstone(request.kind, request.reason, when, uploader=name, salt=salt))
     if url and have.find(None, {"url": url}) is None:
         stones.append(Tombstone(request.kind, request.reason, when, url=keyed(salt, url), salt=salt))
+    shared = {url for sha256, facts in known.items() if sha256 not in found for url in facts.urls}
     for sha256 in sorted(found - have.sources):
-        urls = sorted(known[sha256].urls - {url}) if sha256 in known else []
+        urls = sorted(known[sha256].urls - {url} - shared) if sha256 in known else []
         hashed = keyed(salt, urls[0]) if urls else ""
         stones.append(Tombstone(request.kind, request.reason, when, source=sha256, url=hashed, salt=salt))
         stones += [Tombstone(request.kind, request.reason, when, url=keyed(salt, more), salt=salt) for more in urls[1:]]

@@ -139,6 +139,7 @@ def search(folder: Path, traces: Traces, skip: Iterable[Path] = ()) -> Proof:
         if traces.mentions(name):
             proof.found.append((name, "the file's own name"))
         if path.is_symlink():
+            proof.closed.append(f"{name}: a link to {os.readlink(path)}, which was not followed")
             continue
         for what in sorted(search_file(path, finder, proof)):
             proof.found.append((name, what))
@@ -146,12 +147,19 @@ def search(folder: Path, traces: Traces, skip: Iterable[Path] = ()) -> Proof:
 
 
 def files_under(folder: Path) -> Iterator[Path]:
-    """Every file and link, in a fixed order. Links are not followed."""
-    for root, folders, files in os.walk(folder):
-        folders.sort()
-        linked = [name for name in folders if os.path.islink(os.path.join(root, name))]
-        for name in sorted(files + linked):
-            yield Path(root, name)
+    """Every file and link, in a fixed order. A folder directly in `folder` may be a link (to shards on another disk) and
+    is followed; links below are not."""
+    if not folder.is_dir():
+        return
+    for top in sorted(folder.iterdir()):
+        if not top.is_dir():
+            yield top
+            continue
+        for root, folders, files in os.walk(top):
+            folders.sort()
+            linked = [name for name in folders if os.path.islink(os.path.join(root, name))]
+            for name in sorted(files + linked):
+                yield Path(root, name)
 
 
 def search_file(path: Path, finder: Finder, proof: Proof) -> set[str]:

@@ -74,7 +74,10 @@ def by_source(out: Path, known: dict[str, SourceFacts], what: str) -> tuple[set[
             return found or {digits}, ""
     path = os.path.abspath(what)
     found = _where(known, lambda facts: path in facts.paths or what in facts.paths)
-    found = found or _where(known, lambda facts: any(Path(each).name == what for each in facts.paths))
+    if not found:
+        found = _where(known, lambda facts: any(Path(each).name == what for each in facts.paths))
+        if len(found) > 1:
+            raise NotFound(f"{len(found)} sources are called {what}: give the whole path of one")
     if not found and os.path.isfile(path):
         found = {content_hash(path)}
     if not found:

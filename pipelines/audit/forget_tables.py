@@ -1,7 +1,8 @@
 """Taking sources out of everything else under OUT: tables, lists, latents, caches, previews, pages.
 
-What can be filtered is filtered: rows of Parquet, lines of JSONL, samples of tars. Any other file that still speaks of
-a withdrawn source is derived (a page, a preview, a latent, a cache) and is removed whole; it can be made again.
+What can be filtered is filtered: rows of Parquet, lines of JSONL and CSV, samples of tars. A file in one of the
+`DERIVED` folders that still speaks of a withdrawn source (a page, a latent, a cache) is removed whole, since it can be
+made again. A person's own file elsewhere is left to that person: the search names it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pipelines.audit.forget_shards import belongs, keys_of, rewrite
 from pipelines.engine.atomic import whole_file, write_whole
 
 OWN = ("shards", "work")
+DERIVED = ("audit", "latents", "cache", "inspect")
 
 
 def filter_table(path: Path, traces: Traces) -> int:
@@ -71,7 +73,8 @@ def forget_elsewhere(out: Path, traces: Traces, skip: frozenset[Path]) -> list[s
             continue
         own = _named_after(path, out, traces)
         if own is None:
-            done += [f"{name}: {what}" for what in _clear(path, traces, finder)]
+            derived = name.split("/", 1)[0] in DERIVED
+            done += [f"{name}: {what}" for what in _clear(path, traces, finder, derived)]
         else:
             shutil.rmtree(own) if own.is_dir() and not own.is_symlink() else own.unlink()
             done.append(f"{own.relative_to(out).as_posix()}: removed")
@@ -84,7 +87,7 @@ def _named_after(path: Path, out: Path, traces: Traces) -> Path | None:
     return next((part for part in reversed(parts) if belongs(part.name, traces.prefixes)), None)
 
 
-def _clear(path: Path, traces: Traces, finder: Finder) -> list[str]:
+def _clear(path: Path, traces: Traces, finder: Finder, derived: bool) -> list[str]:
     if path.is_symlink() or not search_file(path, finder, Proof()):
         return []
     done: list[str] = []
@@ -98,7 +101,7 @@ def _clear(path: Path, traces: Traces, finder: Finder) -> list[str]:
     elif path.suffix == ".tar":
         before = len(keys_of(path))
         done.append(f"{before - rewrite(path, traces.prefixes).samples} samples removed")
-    if path.exists() and search_file(path, finder, Proof()):
+    if derived and path.exists() and search_file(path, finder, Proof()):
         path.unlink()
         return ["removed; it is made anew when it is needed"]
     return done

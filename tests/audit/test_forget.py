@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -302,6 +303,44 @@ def test_what_is_left_is_found_and_told(out: Path, capsys: pytest.CaptureFixture
     pq.write_table(pa.table({"mean": [face.embeddings[0]]}), out / "notes" / "means.parquet", compression="zstd")
     found = {place for place, _ in search(out / "notes", traces).found}
     assert found == {"vectors.npz", "means.parquet"}
+
+
+def test_a_file_of_ones_own_is_named_but_not_removed(out: Path):
+    (out / "my notes.txt").write_text("ask about https://example.org/watch/10, please")
+    result = withdraw(out, "ben.mp4")
+    assert result.proof is not None
+    assert result.proof.found == [("my notes.txt", "name, path or URL")]
+    (out / "my notes.txt").unlink()
+    again = forget(out, Request(""))
+    assert again.proof is not None
+    assert again.proof.clean
+
+
+def test_shards_on_another_disk_are_searched_too(out: Path, tmp_path: Path):
+    shutil.move(out / "shards", tmp_path / "disk")
+    (out / "shards").symlink_to(tmp_path / "disk")
+    name = source(out, "ben.mp4")
+    shutil.copy(out / "shards/vividpose-000001.tar", tmp_path / "disk" / "old.bak")
+    result = forget(out, Request("ticket", source=name))
+    assert result.proof is not None
+    assert {place for place, _ in result.proof.found} == {"shards/old.bak"}
+
+
+def test_a_bare_name_that_two_files_bear_is_refused(out: Path, tmp_path: Path):
+    plan = Plan(out / "work")
+    row = next(row for row in plan.sources() if row.name == "ben.mp4")
+    plan.add_sources([replace(row, path="/elsewhere/ben.mp4", sha256="0" * 64)])
+    with pytest.raises(NotFound, match="2 sources are called"):
+        forget(out, Request("ticket", source="ben.mp4"))
+
+
+def test_a_url_that_others_have_too_takes_only_the_one_along(out: Path):
+    plan = Plan(out / "work")
+    rows = {row.name: row for row in plan.sources()}
+    url = rows["ben.mp4"].provenance["url"]
+    cleo = rows["cleo.mp4"]
+    plan.add_sources([replace(cleo, provenance={**cleo.provenance, "url": url})])
+    assert len(withdraw(out, "ben.mp4").sources) == 1
 
 
 def test_a_name_is_not_found_in_a_longer_name():
