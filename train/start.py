@@ -58,7 +58,13 @@ def prepare(settings: TrainSettings, options: StartOptions, ranks: Ranks, stoppi
     frozen = {name: p for name, p in model.named_parameters() if name not in named}
     load_weights(model, named, frozen, checkpoint, settings.out)
     encoders = open_encoders(settings.encoders, model.config, ranks.device)
-    stream, position_told = open_stream(settings, checkpoint, options, ranks)
+    hashed = ranks.from_first(encoders_digest(encoders_folder(settings.encoders)) if ranks.first else "")
+    if checkpoint is not None and checkpoint.manifest["encoders"] != hashed:
+        raise BadSettings(
+            f"encoders.folder {settings.encoders.folder} holds other weights than those that {checkpoint.folder} was "
+            "trained with: its latents mean something else to the networks. Put the old ones back"
+        )
+    stream, position_told = open_stream(settings, checkpoint, options, ranks, hashed)
     told += position_told
     module = TrainingModule(model, encoders, settings.diffusion, settings.seed, _autocast(settings))
     exact = {name: parameter.data for name, parameter in model.named_parameters()}
@@ -71,6 +77,7 @@ def prepare(settings: TrainSettings, options: StartOptions, ranks: Ranks, stoppi
         "settings": plain(settings),
         "code": ranks.from_first(code_version()),
         "dataset_hash": stream.hash,
+        "encoders": hashed,
         "model": as_data(model.config),
         "zero_stage": settings.engine.zero_stage,
     }
@@ -214,13 +221,16 @@ def frozen_weights(checkpoint: Path) -> dict[str, Tensor]:
 
 
 def open_stream(
-    settings: TrainSettings, checkpoint: checkpoints.Checkpoint | None, options: StartOptions, ranks: Ranks
+    settings: TrainSettings,
+    checkpoint: checkpoints.Checkpoint | None,
+    options: StartOptions,
+    ranks: Ranks,
+    encoders: str,
 ) -> tuple[Stream, list[str]]:
-    """The stream at the checkpoint's position. Raises `StreamChanged` unless a changed dataset is accepted."""
+    """The stream at the checkpoint's position. encoders: their digest, for cached latents. Raises `StreamChanged`
+    unless a changed dataset is accepted."""
     start = checkpoint.manifest["stream"]["position"] if checkpoint else 0
     data = replace(settings.data, pin_memory=settings.data.pin_memory or ranks.device.type == "cuda")
-    hashed = ranks.first and data.latents != "never"
-    encoders = ranks.from_first(encoders_digest(encoders_folder(settings.encoders)) if hashed else "")
     stream = Stream(data, ranks.rank, ranks.count, settings.batch.clips_at_once, start, encoders)
     if checkpoint is None:
         return stream, []
