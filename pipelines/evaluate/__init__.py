@@ -1,0 +1,1 @@
+"""Evaluation: the field's metrics under two named protocols, tables beside the published ones, the datasets' splits."""

@@ -1,0 +1,1 @@
+"""The metrics, one a file. Pictures are uint8 (H, W, 3) RGB unless said otherwise."""

@@ -1,0 +1,1 @@
+"""The networks behind the metrics, written out with the names and shapes of the published files."""

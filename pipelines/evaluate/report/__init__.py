@@ -1,0 +1,1 @@
+"""The results as Markdown, CSV, LaTeX and a page."""
