@@ -147,8 +147,10 @@ def search(folder: Path, traces: Traces, skip: Iterable[Path] = ()) -> Proof:
 
 
 def files_under(folder: Path) -> Iterator[Path]:
-    """Every file and link, in a fixed order. A folder directly in `folder` may be a link (to shards on another disk) and
-    is followed; links below are not."""
+    """Every file and link, in a fixed order.
+
+    A folder directly in `folder` may be a link, to shards on another disk, and is followed; links below are not.
+    """
     if not folder.is_dir():
         return
     for top in sorted(folder.iterdir()):

@@ -25,7 +25,7 @@ from markupsafe import Markup
 from pipelines.audit import page_charts as charts
 from pipelines.audit.page_checks import release_checks
 from pipelines.audit.page_data import clip_data, shown_keys
-from pipelines.audit.page_measures import GROUPS, OUTCOMES, in_words
+from pipelines.audit.page_measures import GROUPS, JOINTS, OUTCOMES, in_words
 from pipelines.audit.page_queries import Tables
 from pipelines.audit.page_sankey import sankey, steps_of
 from pipelines.audit.page_text import amount, duration, measured, script_json
@@ -88,7 +88,7 @@ def render_page(out: Path, *, limit: int = LIMIT, served: bool = False) -> str:
     flow = tables.flow()
     flows = [
         (unit, label, sankey(steps_of(flow, unit), whole, unit), steps_of(flow, unit), whole)
-        for unit, label, whole in (("seconds", "Hours", seconds), ("rows", "Clips", float(totals["rows"])))
+        for unit, label, whole in (("seconds", "Hours", seconds), ("rows", "Count", float(totals["rows"])))
     ]
     legal = [
         (title, tables.split_by(column, 8))
@@ -118,6 +118,7 @@ def render_page(out: Path, *, limit: int = LIMIT, served: bool = False) -> str:
         findings=tables.findings(),
         identities=identities,
         figure=charts.figure(joints) if joints else None,
+        least_seen=min(zip(joints, JOINTS)) if joints else None,
         compass=charts.compass(angles) if angles else None,
         shots=tables.split_by("shot_size") if "shot_size" in tables.columns else None,
         histograms=tables.histograms(),

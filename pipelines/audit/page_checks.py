@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pipelines.audit.page_measures import in_words
 from pipelines.audit.page_queries import Tables
 from pipelines.audit.page_text import duration
+
+LEAKS = {"exact": "equal content", "near": "nearly equal content"}
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def _unknown(tables: Tables) -> list[ReleaseCheck]:
 def _leaks(tables: Tables) -> ReleaseCheck:
     leaks = {name: count for name, count in tables.leaks().items() if count}
     if leaks:
-        text = ", ".join(f"{count} clips by {name}" for name, count in leaks.items())
+        text = ", ".join(f"{count} clips by {LEAKS.get(name, name)}" for name, count in leaks.items())
         return ReleaseCheck("stop", "Train and test share people or videos", text, "twins")
     if "split" in tables.columns and tables.numbers(["count(split)"])[0]:
         return ReleaseCheck("ok", "No leak between the splits", "", "twins")
@@ -69,7 +72,8 @@ def _leaks(tables: Tables) -> ReleaseCheck:
 def _review(tables: Tables) -> ReleaseCheck:
     clips = tables.numbers(["count(*) filter (outcome = 'review')"])[0]
     if clips:
-        return ReleaseCheck("look", f"{clips} clips wait for a decision", "", "clips")
+        waiting = "One clip waits" if clips == 1 else f"{clips} clips wait"
+        return ReleaseCheck("look", f"{waiting} for a decision", "", "clips")
     return ReleaseCheck("ok", "No clip waits for a decision", "", "clips")
 
 
@@ -77,4 +81,5 @@ def _not_run(summary: Mapping[str, Any]) -> list[ReleaseCheck]:
     missing = [check["name"] for check in summary.get("checks", ()) if not check["ran"]]
     if not missing:
         return []
-    return [ReleaseCheck("look", f"{len(missing)} checks did not run", ", ".join(missing), "checks")]
+    title = "One check did not run" if len(missing) == 1 else f"{len(missing)} checks did not run"
+    return [ReleaseCheck("look", title, ", ".join(in_words(name) for name in missing), "checks")]
