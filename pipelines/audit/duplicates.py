@@ -27,8 +27,8 @@ from pipelines.audit.fingerprint import LENGTH, MIRROR, SAMPLES
 TABLES, LEAST_BITS, MOST_BITS, CROWDED = 8, 14, 30, 50
 # Every other moment is hashed; all are compared.
 PROBED = np.arange(0, SAMPLES, 2)
-# From this mean cosine along the best line of moments two clips are the same. There are many lines through parts of two
-# clips, one of which may fit by chance: the less of the clips a line covers, the more it must fit, by PARTIAL per whole.
+# From this mean cosine along the best line of moments two clips are the same. Of many lines through parts of two clips
+# one may fit by chance: the less of the clips a line covers, the better it must fit, by PARTIAL per whole.
 NEAR, PARTIAL = 0.88, 0.16
 LEAST_MOMENTS = 8
 _AT_ONCE = 2000
