@@ -13,7 +13,7 @@ from pipelines.annotate.keypoints import SEEN
 from pipelines.clip import BODY, FACE, LEFT_HAND, RIGHT_HAND, Keypoints
 
 EYES_AND_NOSE = (0, 1, 2)
-KNEES_AND_ANKLES = (13, 14, 15, 16)
+ANKLES = (15, 16)
 # Shares of the driver's frames from which a caution is worth reading.
 OFTEN = 0.3
 
@@ -34,22 +34,24 @@ def cautions_of(reference: Estimate, driving: Estimate, motion: Motion) -> list[
         if when:
             found.append(Caution(key, message))
 
-    ref_legs, legs = _seen(reference.keypoints, KNEES_AND_ANKLES), _seen(driving.keypoints, KNEES_AND_ANKLES)
+    ref_legs, legs = _seen(reference.keypoints, ANKLES), _seen(driving.keypoints, ANKLES)
     caution(
         ref_legs < 0.5 <= legs,
         "half_body_reference",
-        "the reference shows the upper body only, the driver the legs too: what they do will not be seen",
+        "the reference is cut above the ankles, the driver is not: what the legs do will not be seen",
     )
     caution(
         legs < 0.5 <= ref_legs,
         "half_body_driver",
-        "the driver shows the upper body only, the reference the legs too: their motion is a guess",
+        "the driver is cut above the ankles, the reference is not: the legs' motion is a guess",
     )
     unseen = 1 - float(driving.body.valid.mean())
     caution(unseen > 0.02, "unseen", f"the driver's person is not seen in {unseen:.0%} of the frames: they get no pose")
     outside, cut_off = _leaves(motion)
     caution(
-        outside > OFTEN, "leaves_frame", f"in {outside:.0%} of the frames the body reaches beyond the reference's picture"
+        outside > OFTEN,
+        "leaves_frame",
+        f"in {outside:.0%} of the frames the body reaches beyond the reference's picture",
     )
     caution(cut_off > 0.02, "out_of_frame", f"in {cut_off:.0%} of the frames hardly any of the body is in the picture")
     for what, estimate in (("reference", reference), ("driver", driving)):
@@ -65,11 +67,15 @@ def cautions_of(reference: Estimate, driving: Estimate, motion: Motion) -> list[
     caution(height < 0.4, "small_reference", f"the person fills only {height:.0%} of the reference's height")
     side = float(driving.scores.get("side", 1000.0))
     caution(side < 160, "small_driver", f"the driver's person has only {side:.0f} pixels: fine motion is not seen")
-    hands = np.mean([float((driving.keypoints.scores[:, hand] > SEEN).any(1).mean()) for hand in (LEFT_HAND, RIGHT_HAND)])
+    hands = np.mean(
+        [float((driving.keypoints.scores[:, hand] > SEEN).any(1).mean()) for hand in (LEFT_HAND, RIGHT_HAND)]
+    )
     caution(hands < 0.5, "hands_unseen", f"a hand of the driver is seen in {hands:.0%} of the frames only")
     faces = float((driving.keypoints.scores[:, FACE] > SEEN).any(1).mean())
     caution(faces < 0.5, "driver_turned_away", f"the driver's face is seen in {faces:.0%} of the frames only")
-    caution(driving.scores.get("cut", 0.0) >= 2.0, "cut", "the driving video seems to have a cut: the body will jump there")
+    caution(
+        driving.scores.get("cut", 0.0) >= 2.0, "cut", "the driving video seems to have a cut: the body will jump there"
+    )
     ratio = _share(reference) / max(_share(driving), 1e-6)
     caution(
         not 0.5 < ratio < 2,

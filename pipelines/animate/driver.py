@@ -28,9 +28,7 @@ def take_driver(
         return Outcome("quarantined", error.reason, str(error))
 
 
-def _take(
-    path: Path, target: Path, start: float, seconds: float | None, fps: float | None, min_side: int
-) -> Outcome:
+def _take(path: Path, target: Path, start: float, seconds: float | None, fps: float | None, min_side: int) -> Outcome:
     info = probe(path, min_side=min_side)
     decoder = Decoder(path, info)
     step = max(decoder.fps / Fraction(fps).limit_denominator(100_000), Fraction(1)) if fps else Fraction(1)

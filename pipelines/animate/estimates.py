@@ -114,7 +114,12 @@ class _PictureFrames(DecodedFrames):
 
 
 def clip_input(
-    ledger: Ledger, source: Source, units: Mapping[str, Unit], stage: ClipStage, frames: DecodedFrames | None, budget: int
+    ledger: Ledger,
+    source: Source,
+    units: Mapping[str, Unit],
+    stage: ClipStage,
+    frames: DecodedFrames | None,
+    budget: int,
 ) -> ClipInput:
     """What a stage is to see of a taken source. frames: an earlier stage's, to share its decode."""
     taken = ledger.record(*_key(next(iter(units.values()))))

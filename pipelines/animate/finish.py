@@ -52,7 +52,9 @@ def write_result(
     return told
 
 
-def write_comparison(video: Path, folder: Path, reference: Estimate, driving: Estimate, motion: Motion, style: Any) -> None:
+def write_comparison(
+    video: Path, folder: Path, reference: Estimate, driving: Estimate, motion: Motion, style: Any
+) -> None:
     """Reference, driver, skeleton, rendering and result side by side, frame by frame."""
     assert reference.picture is not None, "a reference is a picture"
     with ClipReader(video) as result:

@@ -129,11 +129,8 @@ class Clock:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
-def load_animator(facts: ModelFacts, devices: Sequence[str], precision: str, offload: bool) -> Animator:
-    """The model on the first device, with replicas on the others. Raises `SetupError`.
-
-    offload: what is needed only once for a video (CLIP's encoder, the ReferenceNet) lies on the CPU in between.
-    """
+def load_animator(facts: ModelFacts, devices: Sequence[str], precision: str) -> Animator:
+    """The model on the first device, with replicas on the others. Raises `SetupError`."""
     import torch
 
     from model.animator import Animator
@@ -141,6 +138,9 @@ def load_animator(facts: ModelFacts, devices: Sequence[str], precision: str, off
     from model.folder import create, load_model
     from model.weight_files import BadFolder
 
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     try:
         models = []
@@ -155,11 +155,17 @@ def load_animator(facts: ModelFacts, devices: Sequence[str], precision: str, off
         encoders = _timed(load_encoders(facts.encoders, devices[0], dtype))
     except BadFolder as error:
         raise SetupError(f"model: {error}") from error
-    if offload:
-        encoders.image.to("cpu")
-        for model in models:
-            model.reference_net.to("cpu")
     return Animator(models[0], encoders, models[1:])
+
+
+def place_visitors(animator: Animator, offload: bool) -> None:
+    """What is needed only once for a video (CLIP's encoder, the ReferenceNet): on the CPU in between, or with the rest.
+    The replicas never need theirs."""
+    home = "cpu" if offload else animator.models[0].unet.conv_in.weight.device
+    animator.encoders.image.to(home)
+    animator.models[0].reference_net.to(home)
+    for replica in animator.models[1:]:
+        replica.reference_net.to("cpu")
 
 
 def _timed(encoders: Encoders) -> Encoders:

@@ -14,7 +14,7 @@ from pipelines.engine.ledger import Outcome
 from pipelines.video.decode import working_size
 
 # What is opened at all: no format that names other files or runs a program (EPS, PDF).
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 MAX_PIXELS = 100_000_000
 MAX_ASPECT = 8.0
 PICTURE_FILE = "picture.png"
@@ -48,6 +48,7 @@ def take_picture(path: str, folder: Path, min_side: int) -> Outcome:
 
 def read_picture(path: str, min_side: int) -> np.ndarray:
     """uint8 (H, W, 3), sRGB, upright; transparency over white. Raises `BadPicture`."""
+    Image.init()
     try:
         with warnings.catch_warnings(), Image.open(path, formats=FORMATS) as opened:
             warnings.simplefilter("ignore")
@@ -57,7 +58,9 @@ def read_picture(path: str, min_side: int) -> np.ndarray:
             if min(width, height) < min_side:
                 raise BadPicture("too_small", f"{path}: {width} x {height} pixels; both sides must have {min_side}")
             if max(width, height) > MAX_ASPECT * min(width, height):
-                raise BadPicture("too_large", f"{path}: {width} x {height}: one side is more than {MAX_ASPECT:g} times the other")
+                raise BadPicture(
+                    "too_large", f"{path}: {width} x {height}: one side is more than {MAX_ASPECT:g} times the other"
+                )
             opened.load()
             return np.asarray(_srgb(ImageOps.exif_transpose(opened)), np.uint8)
     except UnidentifiedImageError:

@@ -78,5 +78,7 @@ def _padded(picture: Picture, width: int) -> Picture:
 def _text(lines: list[str], width: int) -> Picture:
     canvas = np.zeros((LINE * len(lines) + 8, width, 3), np.uint8)
     for number, line in enumerate(lines):
-        cv2.putText(canvas, line, (6, LINE * (number + 1) - 4), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 220, 120), 1, cv2.LINE_AA)
+        cv2.putText(
+            canvas, line, (6, LINE * (number + 1) - 4), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 220, 120), 1, cv2.LINE_AA
+        )
     return canvas

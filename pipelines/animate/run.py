@@ -13,10 +13,11 @@ import yaml
 
 from pipelines.animate.estimates import ending
 from pipelines.animate.jobs import JobLine
-from pipelines.animate.memory import plan_sampling
+from pipelines.animate.memory import NoRoom, Planner
 from pipelines.animate.model_source import ModelFacts, find_model
 from pipelines.animate.planned import PlannedJob, Refused, job_units, plan_jobs
 from pipelines.animate.publish import publish
+from pipelines.animate.sampling import SamplingPlan
 from pipelines.animate.settings import AnimateSettings
 from pipelines.animate.sources import Source
 from pipelines.animate.summary import Ending, Summary
@@ -66,9 +67,12 @@ def run_animate(
     work_store = open_store(work if work is not None else join(store.url, "work"))
     with only_run(work_store), _content(work_store.local(HASHES)) as content:
         model = find_model(settings.model, (lambda path: "") if preview else content)
-        plan = None if preview else plan_sampling(settings, model, work_store, tell)
-        jobs, refused = plan_jobs(lines, settings, model, base, content)
         _tell(tell, choices, model, preview)
+        jobs, refused = plan_jobs(lines, settings, model, base, content)
+        plans: dict[str, SamplingPlan] = {}
+        if not preview:
+            jobs, plans, too_large = _plan_memory(jobs, Planner(settings, model, work_store, tell))
+            refused += too_large
         context = RunContext(
             work=work_store.url,
             run=new_run_id(),
@@ -76,7 +80,7 @@ def run_animate(
             choices=choices,
             checksums={str(path): weight_digest(path) for choice in choices for path in choice.files},
             model=None if preview else model,
-            plan=plan,
+            plans=plans,
         )
         removed, risks = context.ledger.sweep()
         if removed:
@@ -102,7 +106,7 @@ class Run:
         self.ledger = context.ledger
         self.stages = context.stages()
         self.jobs = {job.name: job for job in jobs}
-        self.units = {job.name: job_units(job, self.stages, context.animate)[2] for job in jobs}
+        self.units = {job.name: job_units(job, self.stages, context.animate(job))[2] for job in jobs}
         self.risks = risks
         self.failures: list[tuple[str, str]] = []
 
@@ -170,10 +174,14 @@ class Run:
     def _pool(self, name: str, make: Callable[[], Worker]) -> Pool:
         settings: PoolSettings = self.context.settings.pools[name]
         gpus = settings.gpus
-        if name == "animate" and gpus == 0 and self.context.plan is not None and self.context.plan.device == "cuda":
-            gpus = 1.0
+        workers = settings.workers
+        if name == "animate":
+            cuda = any(plan.device.startswith("cuda") for plan in self.context.plans.values())
+            gpus = gpus or float(cuda)
+            # A model for each core of a CPU would not fit.
+            workers = workers or (0 if cuda else 1)
         # A row at a time: a pool would otherwise hold a source back behind a job.
-        return Pool(name, make, settings.workers, settings.cpus, gpus, 1)
+        return Pool(name, make, workers, settings.cpus, gpus, 1)
 
     def execute(self, progress: Progress, watch: Watch | None) -> Iterator[Row]:
         """Push the rows through the pools; each that comes out."""
@@ -209,7 +217,16 @@ class Run:
             outcome = record.outcome
             cautions = tuple(f"{c['key']}: {c['message']}" for c in outcome.info.get("cautions", ()))
             endings.append(
-                Ending(name, job.where, record.status, outcome.reason, outcome.message, cautions, outcome.notes, outcome.frames)
+                Ending(
+                    name,
+                    job.where,
+                    record.status,
+                    outcome.reason,
+                    outcome.message,
+                    cautions,
+                    outcome.notes,
+                    outcome.frames,
+                )
             )
             for part, spent in self._spent(job, counted).items():
                 seconds[part] = seconds.get(part, 0.0) + spent
@@ -254,6 +271,20 @@ def _content(cache: Path | None) -> Iterator[Callable[[Path], str]]:
         yield hashes
 
 
+def _plan_memory(
+    jobs: list[PlannedJob], planner: Planner
+) -> tuple[list[PlannedJob], dict[str, SamplingPlan], list[Refused]]:
+    """A plan for each job that fits into memory, and those that do not."""
+    plans: dict[str, SamplingPlan] = {}
+    refused = []
+    for job in jobs:
+        try:
+            plans[job.name] = planner(job.size, job.spec.steps)
+        except NoRoom as error:
+            refused.append(Refused(job.where, job.name, "no_memory", f"{job.where}: {error}"))
+    return [job for job in jobs if job.name in plans], plans, refused
+
+
 def _source_row(source: Source) -> dict[str, Any]:
     return {
         "kind": source.kind,
@@ -282,5 +313,3 @@ def _tell(tell: Tell, choices: tuple[Choice, ...], model: ModelFacts, preview: b
     if any(choice.role == "face" and not choice.files for choice in choices):
         tell(f"{'':<10} no recogniser: the model is not given the reference's face")
     tell(f"{'model':<10} {'not loaded: sheets only' if preview else model.told}")
-
-

@@ -54,7 +54,9 @@ class Summary:
             table.add_row("not finished", f"{states['failed']}  (unexpected errors; the next run tries again)")
         table.add_row("folder", Text(self.out))
         console.print(table)
-        self._show_rows(console, "Refused", [(e.where, e.reason, e.message) for e in self.endings if e.status == "quarantined"])
+        self._show_rows(
+            console, "Refused", [(e.where, e.reason, e.message) for e in self.endings if e.status == "quarantined"]
+        )
         cautions = [(e.name, *c.split(": ", 1)) for e in self.endings for c in e.cautions]
         self._show_rows(console, "Cautions", [*cautions, *((e.name, "note", n) for e in self.endings for n in e.notes)])
         self._show_seconds(console)

@@ -19,7 +19,7 @@ from pipelines.animate.finish import (
     write_comparison,
     write_result,
 )
-from pipelines.animate.model_source import ModelFacts, load_animator
+from pipelines.animate.model_source import ModelFacts, load_animator, place_visitors
 from pipelines.animate.motion import Motion, swapped_motion
 from pipelines.animate.planned import AnimateStage, PlannedJob, job_units
 from pipelines.animate.pose_file import POSES_FILE, pack_poses
@@ -49,8 +49,8 @@ SOUND_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class RunContext:
-    """What every worker of a run is given. Small and picklable: it travels to Ray's actors. model, plan: None where only
-    sheets are made."""
+    """What every worker of a run is given. Small and picklable: it travels to Ray's actors. plans: by the jobs' names. model:
+    None where only sheets are made."""
 
     work: str
     run: str
@@ -58,17 +58,17 @@ class RunContext:
     choices: tuple[Choice, ...]
     checksums: dict[str, str]
     model: ModelFacts | None
-    plan: SamplingPlan | None
+    plans: dict[str, SamplingPlan]
 
     @property
     def ledger(self) -> Ledger:
         return ledger_at(self.work)
 
-    @property
-    def animate(self) -> AnimateStage | None:
-        if self.model is None or self.plan is None:
+    def animate(self, job: PlannedJob) -> AnimateStage | None:
+        """The stage that samples a job; None where only sheets are made."""
+        if self.model is None:
             return None
-        return AnimateStage(self.model, self.plan, self.settings.skeleton, self.settings.crf)
+        return AnimateStage(self.model, self.plans[job.name], self.settings.skeleton, self.settings.crf)
 
     def stages(self) -> Stages:
         return Stages(self.settings, self.choices)
@@ -246,14 +246,16 @@ class AnimateWorker(JobWorker):
         if "job" not in row:
             return row
         job = PlannedJob.from_row(row["job"])
-        return self._do(row, job_units(job, self.stages, self.context.animate)[2]["animate"], job, partial(self._sample, job))
+        return self._do(
+            row, job_units(job, self.stages, self.context.animate(job))[2]["animate"], job, partial(self._sample, job)
+        )
 
     def _sample(self, job: PlannedJob, inputs: _Inputs, folder: Path) -> Outcome:
-        context, plan, model = self.context, self.context.plan, self.context.model
-        assert plan is not None
+        context, plan, model = self.context, self.context.plans[job.name], self.context.model
         assert model is not None
         if self._animator is None:
-            self._animator = load_animator(model, devices_of(plan), plan.precision, plan.offload)
+            self._animator = load_animator(model, devices_of(plan), plan.precision)
+        place_visitors(self._animator, plan.offload)
         import torch
 
         framing = framing_of(job.spec, inputs.reference, job.size)
@@ -300,13 +302,12 @@ class FinishWorker(JobWorker):
         if "job" not in row:
             return row
         job = PlannedJob.from_row(row["job"])
-        units = job_units(job, self.stages, self.context.animate)[2]
+        units = job_units(job, self.stages, self.context.animate(job))[2]
         return self._do(row, units["finish"], job, partial(self._finish, job, units))
 
     def _finish(self, job: PlannedJob, units: Mapping[str, Unit], inputs: _Inputs, folder: Path) -> Outcome:
-        context, model, plan = self.context, self.context.model, self.context.plan
+        context, model, plan = self.context, self.context.model, self.context.plans[job.name]
         assert model is not None
-        assert plan is not None
         sampled = context.ledger.record("animate", units["animate"].id)
         assert sampled is not None, "a job is finished after it was sampled"
         video = context.ledger.folder_of(sampled) / VIDEO_FILE

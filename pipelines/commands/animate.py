@@ -52,7 +52,9 @@ def add(commands: Commands) -> None:
     animate.add_argument("--root", help="refuse inputs outside of this folder")
     animate.add_argument("--memory", help="auto (default), or the GB to plan for")
     animate.add_argument("--profile", choices=("auto", "lite", "full"), help="which estimators (default: auto)")
-    animate.add_argument("--executor", choices=("ray", "inline"), help="default: ray for a job file, inline for one job")
+    animate.add_argument(
+        "--executor", choices=("ray", "inline"), help="default: ray for a job file, inline for one job"
+    )
     animate.add_argument("--config", type=Path, help="a YAML file of settings")
     animate.add_argument("--set", action="append", default=[], metavar="A.B=VALUE", help="one setting; may be repeated")
     animate.add_argument("--strict", action="store_true", help="exit with 2 when a job was refused")
@@ -114,8 +116,12 @@ def _run(options: argparse.Namespace, console: Any) -> Summary:
     job |= {name: True for name in FLAGS if getattr(options, name)}
     if options.jobs is not None:
         if options.reference or options.driving or job:
-            raise BadJob("bad_job", "--jobs holds whole jobs: --reference, --driving and their options go into its lines")
-        return run_animate(read_jobs(options.jobs), options.out, settings, base=options.jobs.parent.absolute(), **common)
+            raise BadJob(
+                "bad_job", "--jobs holds whole jobs: --reference, --driving and their options go into its lines"
+            )
+        return run_animate(
+            read_jobs(options.jobs), options.out, settings, base=options.jobs.parent.absolute(), **common
+        )
     if not options.reference or not options.driving:
         raise BadJob("bad_job", "give --reference and --driving, or --jobs")
     out = Path(options.out)
