@@ -8,21 +8,16 @@ import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 from dataclasses import replace
 from pathlib import Path
 
 import duckdb
-import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from pipelines.audit.forget import JOURNAL, Request, forget
-from pipelines.audit.forget_embeddings import drop_embeddings, find_embeddings
-from pipelines.audit.forget_search import Finder, Traces, search
 from pipelines.audit.forget_select import NotFound
-from pipelines.audit.forget_shards import DamagedShard, rewrite
+from pipelines.audit.forget_shards import DamagedShard
 from pipelines.audit.tombstones import BadTombstones, Tombstones
 from pipelines.cli import main
 from pipelines.engine.ledger import Ledger
@@ -30,10 +25,9 @@ from pipelines.job.intake import take_in
 from pipelines.job.plan import Plan
 from pipelines.job.progress import Progress
 from pipelines.job.stages import PackStage
-from pipelines.latents_format import LatentsWriter, latents_name
-from pipelines.shard_format import decode_face, read_tar, write_tar
+from pipelines.shard_format import read_tar, write_tar
 from pipelines.shard_index import ShardIndex
-from tests.audit.withdrawal_set import contents, make_dataset
+from tests.audit.withdrawal_set import add_audit, contents, make_dataset, source
 
 
 @pytest.fixture(scope="module")
@@ -46,41 +40,8 @@ def out(pristine: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(pristine, tmp_path / "out"))
 
 
-def source(out: Path, name: str) -> str:
-    return next(row.sha256 or "" for row in Plan(out / "work").all_sources() if row.name == name)
-
-
 def withdraw(out: Path, name: str):
     return forget(out, Request("ticket 7", source=source(out, name)))
-
-
-def add_audit(out: Path) -> None:
-    """What an audit, previews, and caches of latents leave that speaks of clips."""
-    keys = [row[0] for row in duckdb.execute(
-        "select key from read_parquet(?) order by source_path, key", [str(out / "manifest.parquet")]).fetchall()]
-    audit = out / "audit"
-    (audit / "previews").mkdir(parents=True)
-    hashes = {(row.sha256 or "")[:16]: row.sha256 for row in Plan(out / "work").all_sources()}
-    shas = [hashes[key[:16]] for key in keys]
-    people = [0, 0, 0, 1, 2]  # anna2 and both clips of anna show one person
-    table = pa.table({"key": keys, "source_sha256": shas, "identity": people, "seconds": [0.12] * 5})
-    pq.write_table(table, audit / "clips.parquet")
-    pq.write_table(pa.table({"a": keys[:-1], "b": keys[1:]}), audit / "pairs.parquet")
-    faces = [np.full(512, n, np.float16).tobytes() for n in range(5)]
-    pq.write_table(pa.table({"key": keys, "face": faces}), audit / "fingerprints.parquet")
-    (audit / "manual.jsonl").write_text("".join(json.dumps({"key": key, "decision": "keep"}) + "\n" for key in keys))
-    (audit / "index.html").write_text(" ".join(keys))
-    for key in keys:
-        (audit / "previews" / f"{key}.webp").write_bytes(b"picture")
-    (out / "latents" / "k").mkdir(parents=True)
-    for shard in sorted((out / "shards").glob("*.tar")):
-        shapes = {f"{key}.moments": (2, 3) for key, _ in read_tar(shard)}
-        with LatentsWriter(out / "latents" / "k" / latents_name(shard.name), shapes, {}) as latents:
-            for shape in shapes.values():
-                latents.write(np.zeros(shape, np.float16))
-    (out / "cache").mkdir()
-    member = dict.fromkeys(("face.npz", "json", "pose.npz", "render.mp4", "smplx.npz", "video.mp4"), b"x")
-    write_tar(out / "cache" / "copy.tar", [(key, member) for key in keys])
 
 
 def test_no_trace_of_a_source_is_left(out: Path):
@@ -292,40 +253,6 @@ def test_a_cut_off_shard_is_refused_before_anything_changes(out: Path):
     assert contents(out) == before
 
 
-def test_what_is_left_is_found_and_told(out: Path, capsys: pytest.CaptureFixture):
-    name = source(out, "ben.mp4")
-    with tarfile.open(out / "shards/vividpose-000001.tar") as tar:
-        member = next(entry for entry in tar if entry.name.startswith(name[:16]) and entry.name.endswith("face.npz"))
-        face = decode_face(tar.extractfile(member).read())  # type: ignore[union-attr]
-    traces = Traces(frozenset({name[:16]}), frozenset(), frozenset({face.embeddings[0].tobytes()[:16]}))
-    (out / "notes").mkdir()
-    np.savez_compressed(out / "notes" / "vectors.npz", face.embeddings)
-    pq.write_table(pa.table({"mean": [face.embeddings[0]]}), out / "notes" / "means.parquet", compression="zstd")
-    found = {place for place, _ in search(out / "notes", traces).found}
-    assert found == {"vectors.npz", "means.parquet"}
-
-
-def test_a_file_of_ones_own_is_named_but_not_removed(out: Path):
-    (out / "my notes.txt").write_text("ask about https://example.org/watch/10, please")
-    result = withdraw(out, "ben.mp4")
-    assert result.proof is not None
-    assert result.proof.found == [("my notes.txt", "name, path or URL")]
-    (out / "my notes.txt").unlink()
-    again = forget(out, Request(""))
-    assert again.proof is not None
-    assert again.proof.clean
-
-
-def test_shards_on_another_disk_are_searched_too(out: Path, tmp_path: Path):
-    shutil.move(out / "shards", tmp_path / "disk")
-    (out / "shards").symlink_to(tmp_path / "disk")
-    name = source(out, "ben.mp4")
-    shutil.copy(out / "shards/vividpose-000001.tar", tmp_path / "disk" / "old.bak")
-    result = forget(out, Request("ticket", source=name))
-    assert result.proof is not None
-    assert {place for place, _ in result.proof.found} == {"shards/old.bak"}
-
-
 def test_a_bare_name_that_two_files_bear_is_refused(out: Path, tmp_path: Path):
     plan = Plan(out / "work")
     row = next(row for row in plan.sources() if row.name == "ben.mp4")
@@ -341,37 +268,6 @@ def test_a_url_that_others_have_too_takes_only_the_one_along(out: Path):
     cleo = rows["cleo.mp4"]
     plan.add_sources([replace(cleo, provenance={**cleo.provenance, "url": url})])
     assert len(withdraw(out, "ben.mp4").sources) == 1
-
-
-def test_a_name_is_not_found_in_a_longer_name():
-    finder = Finder(Traces(texts=frozenset({"/v/1.mp4"})))
-    assert finder.find(b'"/v/1.mp4"')
-    assert finder.find(b"same content as /v/1.mp4.")
-    assert not finder.find(b"/v/1.mp4.bak")
-    assert not finder.find(b"/v/1.mp45")
-
-
-def test_rewriting_without_change_gives_the_same_bytes(out: Path):
-    path = out / "shards/vividpose-000000.tar"
-    before = path.read_bytes()
-    rewrite(path)
-    assert path.read_bytes() == before
-
-
-def test_embeddings_are_listed_and_dropped_everywhere(out: Path):
-    add_audit(out)
-    assert sum(place.clips for place in find_embeddings(out)) == 5 + 5 + 5
-    before = {key: members for path in sorted((out / "shards").glob("*.tar")) for key, members in read_tar(path)}
-    drop_embeddings(out)
-    assert list(find_embeddings(out)) == []
-    after = {key: members for path in sorted((out / "shards").glob("*.tar")) for key, members in read_tar(path)}
-    for key, members in after.items():
-        assert {n: m for n, m in members.items() if n != "face.npz"} == {
-            n: m for n, m in before[key].items() if n != "face.npz"
-        }
-        assert decode_face(members["face.npz"]).model == "none"
-    sizes = {record.label: record.outcome.info["bytes"] for record in Ledger(out / "work").records("pack")}
-    assert sizes == {path.name: path.stat().st_size for path in (out / "shards").glob("*.tar")}
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipelines.annotate.body import BODY_FILE
 from pipelines.annotate.face import FACE_FILE
@@ -22,7 +26,8 @@ from pipelines.job.dataset import Entry, manifest_rows, write_dataset, write_man
 from pipelines.job.plan import Plan, SourcePlan, take_census
 from pipelines.job.samples import sample_inputs, write_shard
 from pipelines.job.stages import Clip, PackStage, clips_of
-from pipelines.shard_format import Face, encode_body, encode_face, pack_arrays
+from pipelines.latents_format import LatentsWriter, latents_name
+from pipelines.shard_format import Face, encode_body, encode_face, pack_arrays, read_tar, write_tar
 
 FRAMES = 3
 # name, uploader, number of clips. The URLs of the first and the last begin alike.
@@ -150,3 +155,36 @@ def contents(out: Path) -> dict[str, str]:
     """sha256 of every file, by its place; the lock, which names a process, left out."""
     files = {path.relative_to(out).as_posix(): path for path in sorted(out.rglob("*")) if path.is_file()}
     return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items() if name != "work/lock"}
+
+
+def source(out: Path, name: str) -> str:
+    return next(row.sha256 or "" for row in Plan(out / "work").all_sources() if row.name == name)
+
+
+def add_audit(out: Path) -> None:
+    """What an audit, previews, and caches of latents leave that speaks of clips."""
+    keys = [row[0] for row in duckdb.execute(
+        "select key from read_parquet(?) order by source_path, key", [str(out / "manifest.parquet")]).fetchall()]
+    audit = out / "audit"
+    (audit / "previews").mkdir(parents=True)
+    hashes = {(row.sha256 or "")[:16]: row.sha256 for row in Plan(out / "work").all_sources()}
+    shas = [hashes[key[:16]] for key in keys]
+    people = [0, 0, 0, 1, 2]  # anna2 and both clips of anna show one person
+    table = pa.table({"key": keys, "source_sha256": shas, "identity": people, "seconds": [0.12] * 5})
+    pq.write_table(table, audit / "clips.parquet")
+    pq.write_table(pa.table({"a": keys[:-1], "b": keys[1:]}), audit / "pairs.parquet")
+    faces = [np.full(512, n, np.float16).tobytes() for n in range(5)]
+    pq.write_table(pa.table({"key": keys, "face": faces}), audit / "fingerprints.parquet")
+    (audit / "manual.jsonl").write_text("".join(json.dumps({"key": key, "decision": "keep"}) + "\n" for key in keys))
+    (audit / "index.html").write_text(" ".join(keys))
+    for key in keys:
+        (audit / "previews" / f"{key}.webp").write_bytes(b"picture")
+    (out / "latents" / "k").mkdir(parents=True)
+    for shard in sorted((out / "shards").glob("*.tar")):
+        shapes = {f"{key}.moments": (2, 3) for key, _ in read_tar(shard)}
+        with LatentsWriter(out / "latents" / "k" / latents_name(shard.name), shapes, {}) as latents:
+            for shape in shapes.values():
+                latents.write(np.zeros(shape, np.float16))
+    (out / "cache").mkdir()
+    member = dict.fromkeys(("face.npz", "json", "pose.npz", "render.mp4", "smplx.npz", "video.mp4"), b"x")
+    write_tar(out / "cache" / "copy.tar", [(key, member) for key in keys])
