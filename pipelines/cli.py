@@ -11,6 +11,7 @@ from pipelines.commands import (
     animate,
     audit,
     card,
+    demo,
     doctor,
     evaluate,
     forget,
@@ -23,7 +24,7 @@ from pipelines.commands import (
 )
 from pipelines.engine.threads import one_thread
 
-COMMANDS = (shards, animate, evaluate, status, inspect, audit, split, card, latents, forget, weights, doctor)
+COMMANDS = (shards, animate, demo, evaluate, status, inspect, audit, split, card, latents, forget, weights, doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

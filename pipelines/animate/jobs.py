@@ -38,8 +38,8 @@ class JobSpec:
 
     reference: a picture. driving: a video, `shard.tar#key` for a sample of a dataset, or a `.poses.npz` that an earlier
     job wrote. name: of the output files; made from the two inputs where it is left out.
-    seed: 0 to 2^64-1. steps: noise levels. schedule: karras or align_your_steps. guidance: the scale at a window's first
-    and last frame, or one number for both; 1 is none. motion_bucket: 0 to 255. noise_aug: sigma.
+    seed: 0 to 2^64-1. steps: noise levels. guidance: the scale at a window's first and last frame, or one number for
+    both; 1 is none. motion_bucket: 0 to 255. noise_aug: sigma.
     size: (width, height) the model works at; None: what it was made for. framing: how the reference gets into that
     size: `letterbox` shows all of it, `crop` fills the frame around the person. The result has the reference's framing
     either way. expression, anchor: see `pipelines.body.swap.SwapConfig`.

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -129,16 +130,18 @@ class Clock:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
-def load_animator(facts: ModelFacts, devices: Sequence[str], precision: str) -> Animator:
-    """The model on the first device, with replicas on the others. Raises `SetupError`."""
+@lru_cache(maxsize=1)
+def load_animator(facts: ModelFacts, devices: tuple[str, ...], precision: str) -> Animator:
+    """The model on the first device, with replicas on the others; a process that asks again is given the same.
+
+    Raises `SetupError`."""
     import torch
+    from transformers.utils import logging
 
     from model.animator import Animator
     from model.encoders import load_encoders
     from model.folder import create, load_model
     from model.weight_files import BadFolder
-
-    from transformers.utils import logging
 
     logging.disable_progress_bar()
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]

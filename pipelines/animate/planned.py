@@ -34,7 +34,7 @@ PIXEL_FIELDS = (
 
 @dataclass(frozen=True)
 class PlannedJob:
-    """where: its line in the job file. name: of its files, unique in the run. size: (width, height) the model works at."""
+    """where: its line in the job file. name: of its files, unique in the run. size: (width, height) of the model."""
 
     where: str
     name: str

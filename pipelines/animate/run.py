@@ -57,8 +57,8 @@ def run_animate(
 ) -> Summary:
     """Do the jobs into `out`. Returns how each ended; raises `DiskFull`, `Busy`, `SetupError`, ...
 
-    base: what relative paths of jobs start from. work: the ledger, `out/work` by default. preview: only make sheets; the
-    model is not loaded. tell: is given the plan, line by line. watch: sees sampling progress with executor inline.
+    base: what relative paths of jobs start from. work: the ledger, `out/work` by default. preview: only make sheets;
+    the model is not loaded. tell: is given the plan, line by line. watch: sees sampling progress with executor inline.
     """
     _check_pools(settings)
     choices = tuple(choose(settings.profile))

@@ -20,8 +20,8 @@ class PersonConfig:
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """folder: a VividPose folder, or `tiny`. encoders: a folder with `vae/` and `image_encoder/` (SVD's); None: those in
-    the model's own folder, for a model of the tiny configuration the shipped ones.
+    """folder: a VividPose folder, or `tiny`. encoders: a folder with `vae/` and `image_encoder/` (SVD's); None: those
+    in the model's own folder, for a model of the tiny configuration the shipped ones.
     device: auto, cpu, cuda or cuda:N. precision: auto takes bf16 on a GPU and fp32 on a CPU.
     """
 
@@ -33,8 +33,9 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class MemorySettings:
-    """budget_gb: "auto" takes what is free, less a reserve; a number of GB plans for that. overlap: frames that a window
-    shares with the next. window: frames denoised together; None: what the model was made for, unless memory is short.
+    """budget_gb: "auto" takes what is free, less a reserve; a number of GB plans for that. overlap: frames that a
+    window shares with the next. window: frames denoised together; None: what the model was made for, unless memory is
+    short.
     """
 
     budget_gb: float | Literal["auto"] = "auto"

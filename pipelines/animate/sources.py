@@ -1,4 +1,4 @@
-"""Inputs of jobs, by content: a reference picture, or what drives it. Equal content is one source however often used."""
+"""Inputs of jobs, by content: a reference picture, or what drives it. Equal content is one source."""
 
 from __future__ import annotations
 

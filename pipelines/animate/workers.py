@@ -49,8 +49,8 @@ SOUND_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class RunContext:
-    """What every worker of a run is given. Small and picklable: it travels to Ray's actors. plans: by the jobs' names. model:
-    None where only sheets are made."""
+    """What every worker of a run is given. Small and picklable: it travels to Ray's actors. plans: by the jobs' names.
+    model: None where only sheets are made."""
 
     work: str
     run: str
@@ -282,13 +282,13 @@ class AnimateWorker(JobWorker):
         return Outcome(info={"seconds": seconds}, frames=len(inputs.motion))
 
 
-def devices_of(plan: SamplingPlan) -> list[str]:
+def devices_of(plan: SamplingPlan) -> tuple[str, ...]:
     """The devices of this process that the plan means: all the GPUs it is given, or the one that is named."""
     if plan.device != "cuda":
-        return [plan.device]
+        return (plan.device,)
     import torch
 
-    return [f"cuda:{number}" for number in range(torch.cuda.device_count())] or ["cuda"]
+    return tuple(f"cuda:{number}" for number in range(torch.cuda.device_count())) or ("cuda",)
 
 
 class FinishWorker(JobWorker):
