@@ -1,6 +1,6 @@
 """The audit measured: how well it finds what was planted, and how long it takes at scale.
 
-    python -m benchmarks.audit planted --seed 2     # precision and recall per check, 300 clips
+    python -m benchmarks.audit planted --seed 3     # precision and recall per check, 300 clips
     python -m benchmarks.audit scale                # 3,000 clips of which few are real; a million rows, every query
 """
 
@@ -103,10 +103,10 @@ def a_million(out: Path, rows: int) -> None:
     queries = {
         "hours by licence and outcome": "select licence, outcome, sum(seconds) from t group by all",
         "hours by reason": "select stage, reason, count(*), sum(seconds) from t group by all",
-        "findings": "select unnest(flags) as name, count(*) from t group by all",
+        "findings": "select name, count(*) from (select unnest(flags) as name from t) group by all",
         "histogram of a score": "select (jitter * 1000)::integer as bin, count(*) from t group by all",
         "view angles": "select view, (view_angle / 15)::integer, count(*) from t group by all",
-        "joints seen": "select list_avg(list(x)) from (select unnest(joints_seen) as x, "
+        "joints seen": "select joint, avg(seen) from (select unnest(joints_seen) as seen, "
                        "generate_subscripts(joints_seen, 1) as joint from t) group by joint",
         "body shapes": "select avg(betas[1]), stddev(betas[1]), avg(betas[2]), stddev(betas[2]) from t",
         "hours per person": "select identity, count(*), sum(seconds) as s from t group by all order by s desc limit 50",
@@ -137,7 +137,7 @@ def a_million(out: Path, rows: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("planted", "scale"))
-    parser.add_argument("--seed", type=int, default=2, help="the checks were tuned on seed 1")
+    parser.add_argument("--seed", type=int, default=3, help="tuned on 1 and 2; 3 was not looked at (default: 3)")
     parser.add_argument("--small", action="store_true", help="40 clips instead of 300")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--clips", type=int, default=20_000, help="for duplicates and people")
