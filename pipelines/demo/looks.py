@@ -109,7 +109,8 @@ def albedo(place: Floats, parts: NDArray[np.uint8], look: Look, face: NDArray[np
 
     head = np.flatnonzero(_HEAD[parts])
     front = head[z[head] > 0.06]
-    colour[front] = _sample(face, place[front])
+    if len(front):  # none in a view from behind, and OpenCV refuses to sample nothing
+        colour[front] = _sample(face, place[front])
     x, y, z = place[head].T
     hair = is_hair(place[head], look.long_hair)[:, None]
     strand = (1 + 0.18 * np.sin(260 * x + 30 * np.sin(20 * y)) * np.sin(50 * z + 8 * y))[:, None]

@@ -166,3 +166,10 @@ def test_the_pose_nets_recognise_a_person_with_a_face(film: videos.Film, body: B
     keypoints = BlazePoseWholeBody()(frames, people.boxes)
     assert ((keypoints.scores[:, :17] > 0.3).sum(axis=1) >= 14).mean() >= 0.9
     assert (keypoints.scores[:, 23:91] > 0.3).all(axis=1).mean() >= 0.9
+
+
+def test_a_head_seen_from_behind_alone_has_a_colour(body: Body) -> None:
+    look = next(shot.actor.look for shot in FILMS[0].shots if shot.actor)
+    behind = np.array([[0.0, 0.3, -0.08], [0.01, 0.32, -0.07]], np.float32)
+    parts = np.full(2, PART_NAMES.index("head"), np.uint8)
+    assert np.isfinite(albedo(behind, parts, look, paint_face(body, look))).all()
