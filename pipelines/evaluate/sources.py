@@ -209,7 +209,7 @@ def _picture(path: str) -> Frames:
                 alpha = np.asarray(picture.convert("RGBA"))[..., 3]
                 if (alpha < 255).any():
                     raise BadInput([f"{path}: is partly transparent: nothing says what lies behind it"])
-            return np.asarray(picture.convert("RGB"), np.uint8)
+            return np.array(picture.convert("RGB"), np.uint8)
     except (OSError, Image.DecompressionBombError) as error:
         raise BadInput([f"{path}: cannot be read ({error})"]) from error
 

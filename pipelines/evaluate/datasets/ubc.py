@@ -21,10 +21,11 @@ def split(root: Path) -> Split:
     """Raises BadLayout with what to do."""
     if not root.is_dir():
         raise BadLayout(f"{root}: there is no such folder. {HOW}")
+    notes: list[str] = []
     lists = {part: root / f"fashion_{part}.txt" for part in COUNTS}
     if all((root / part).is_dir() for part in COUNTS):
         clips = [Clip(path.stem, path, part) for part in COUNTS for path in _videos(root / part)]
-        rule, notes = "the folders train/ and test/", []
+        rule = "the folders train/ and test/"
     elif all(path.is_file() for path in lists.values()):
         clips, notes = _listed(root, lists)
         rule = "the lists fashion_train.txt and fashion_test.txt"

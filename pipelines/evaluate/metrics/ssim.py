@@ -14,8 +14,8 @@ LEAST = 11
 def ssim(generated: Frames, truth: Frames) -> float:
     """Wang et al. 2004: Gaussian window of 11 pixels, sigma 1.5, population covariance, mean over the colour channels.
 
-    Pictures (H, W, 3) with sides of at least 11. As torchmetrics' StructuralSimilarityIndexMeasure with data_range 255,
-    but for the borders: windows that reach over the edge are left out, as Wang does.
+    Pictures (H, W, 3) with sides of at least 11. Windows that reach over the edge are left out, as Wang does;
+    torchmetrics' StructuralSimilarityIndexMeasure (data_range 255) mirrors the picture there and counts them.
     """
     return float(
         structural_similarity(
