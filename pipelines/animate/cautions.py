@@ -30,7 +30,7 @@ def cautions_of(reference: Estimate, driving: Estimate, motion: Motion) -> list[
     """Every caution of a job, the gravest first. Reads one pass of the swapped key points."""
     found: list[Caution] = []
 
-    def caution(when: bool, key: str, message: str) -> None:
+    def caution(when: bool | np.bool_, key: str, message: str) -> None:
         if when:
             found.append(Caution(key, message))
 

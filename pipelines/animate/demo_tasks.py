@@ -58,7 +58,8 @@ class Tasks:
         self._lock = threading.Lock()
         for path in (self.uploads, self.out):
             path.mkdir(parents=True)
-        self._child = IsolatedWorker(CHECK_SECONDS, settings.isolation.memory_mb << 20)
+        # A child dies with the thread that started it, and the server's threads come and go: a fresh one each time.
+        self._child = IsolatedWorker(CHECK_SECONDS, settings.isolation.memory_mb << 20, recycle=1)
 
     def place(self) -> Path:
         """Where the next upload is written. Raises `Refused` when there are too many."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -29,7 +29,12 @@ from pipelines.engine.ledger import Ledger, Outcome, Record, Unit
 from pipelines.engine.stage import unit_of
 from pipelines.shard_format import Face, decode_body, decode_face
 
-TAKE = {"picture": take_picture, "video": take_driver, "sample": take_sample, "poses": take_poses}
+TAKE: dict[str, Callable[..., Outcome]] = {
+    "picture": take_picture,
+    "video": take_driver,
+    "sample": take_sample,
+    "poses": take_poses,
+}
 
 
 @dataclass(frozen=True)

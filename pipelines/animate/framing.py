@@ -1,7 +1,7 @@
 """How the reference gets into the model's frame, and how the result gets back into the reference's.
 
-Pictures, key points and maps go through the same rectangle of the reference picture. The arithmetic of a crop is that
-of the training stream (`train.stream.picture`): the same rounding, the same filters.
+Pictures, key points and maps go through the same rectangle of the reference picture, with the crop of the training
+stream (`pipelines.video.crop`): the same rounding, the same filters.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from pipelines.video.crop import Crop, crop_to
 
 Picture = NDArray[np.uint8]
 # Share of the crop's shorter side over which the animated part passes into the still surroundings.
@@ -49,9 +51,7 @@ class Framing:
 
     def points(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
         """Key points (..., 2) of the picture in the model's frame."""
-        return ((points - np.array([self.left, self.top], np.float32)) * np.array(self.scale, np.float32)).astype(
-            np.float32
-        )
+        return Crop(self.left, self.top, self.width, self.height, self.model).points(points)
 
     @property
     def result(self) -> tuple[int, int]:
@@ -84,13 +84,8 @@ class Framing:
         )
         if any(before) or any(after):
             picture = cv2.copyMakeBorder(picture, before[1], after[1], before[0], after[0], border)  # type: ignore[assignment]
-        left, top = self.left + before[0], self.top + before[1]
-        part = picture[top : top + self.height, left : left + self.width]
-        if (self.width, self.height) == self.model:
-            return np.ascontiguousarray(part)
-        shrinks = self.width > self.model[0] or self.height > self.model[1]
-        method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-        return np.asarray(cv2.resize(part, self.model, interpolation=method), np.uint8)
+        crop = Crop(self.left + before[0], self.top + before[1], self.width, self.height, self.model)
+        return np.ascontiguousarray(crop.pictures(picture[None])[0].transpose(1, 2, 0))
 
 
 class Restorer:
@@ -136,15 +131,11 @@ def frame_reference(
         # One of the two is the picture's own; the other makes the aspect.
         part = (wide, height) if wide > width else (width, high)
         return Framing(policy, picture, model, -((part[0] - width) // 2), -((part[1] - height) // 2), *part)
-    if width * model[1] > height * model[0]:
-        part = (max(1, round(height * model[0] / model[1])), height)
-    else:
-        part = (width, max(1, round(width * model[1] / model[0])))
-    part = min(part[0], width), min(part[1], height)
+    crop = crop_to(picture, model)
     x, y = around or (width / 2, height / 2)
-    left = min(max(round(x - part[0] / 2), 0), width - part[0])
-    top = min(max(round(y - part[1] / 2), 0), height - part[1])
-    return Framing(policy, picture, model, left, top, *part)
+    left = min(max(round(x - crop.width / 2), 0), width - crop.width)
+    top = min(max(round(y - crop.height / 2), 0), height - crop.height)
+    return Framing(policy, picture, model, left, top, crop.width, crop.height)
 
 
 def _placed(framing: Framing, size: tuple[int, int]) -> tuple[int, int, int, int]:

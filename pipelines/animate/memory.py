@@ -181,13 +181,12 @@ def ways(settings: AnimateSettings, model: ModelFacts, device: str, precision: s
     for frames in sorted({full.decode_frames, 8, 6, 5}, reverse=True):
         if frames <= full.decode_frames:
             yield replace(full, offload=cuda, decode_frames=frames)
-    for frames in (8, 5):
-        yield replace(full, offload=cuda, batched_guidance=False, decode_frames=min(frames, full.decode_frames))
+    in_turn = replace(full, offload=cuda, batched_guidance=False, decode_frames=min(5, full.decode_frames))
+    yield in_turn
     if settings.memory.window is None:
         for short in (window // 2, window // 4):
             if short > 2:
-                small = replace(full, offload=cuda, batched_guidance=False, decode_frames=5)
-                yield replace(small, window=short, overlap=min(overlap, short // 2))
+                yield replace(in_turn, window=short, overlap=min(overlap, short // 2))
 
 
 def chosen_device(settings: AnimateSettings) -> tuple[str, str]:
@@ -291,7 +290,7 @@ def _vae(model: ModelFacts) -> tuple[int, dict[str, Any]]:
     loaded = cast(dict[str, Any], AutoencoderKLTemporalDecoder.load_config(f"{model.encoders}/vae"))
     with torch.device("meta"):
         net = AutoencoderKLTemporalDecoder.from_config(loaded)
-    return sum(parameter.numel() for parameter in net.parameters()), loaded  # type: ignore[union-attr]
+    return sum(parameter.numel() for parameter in net.parameters()), loaded
 
 
 def _clip(model: ModelFacts) -> int:

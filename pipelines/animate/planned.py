@@ -48,7 +48,7 @@ class PlannedJob:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> PlannedJob:
-        spec = {k: tuple(v) if isinstance(v, list) else v for k, v in row["spec"].items()}
+        spec: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row["spec"].items()}
         parts = {"reference": Source(**row["reference"]), "driving": Source(**row["driving"])}
         return cls(row["where"], row["name"], JobSpec(**spec), (row["size"][0], row["size"][1]), **parts)
 

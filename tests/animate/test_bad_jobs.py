@@ -61,7 +61,7 @@ def test_every_bad_job_ends_with_its_reason_and_every_good_one_with_a_video(inpu
         "nobody": ("quarantined", "nobody"),
         "jobs.jsonl:4": ("quarantined", "empty_span"),
         "late": ("quarantined", "empty_span"),
-        "corrupt": ("quarantined", "incomplete_file"),
+        "corrupt": ("quarantined", "undecodable"),
         "image": ("quarantined", "not_a_video"),
         "broken": ("quarantined", "undecodable"),
         "escape": ("quarantined", "outside_root"),
