@@ -88,6 +88,8 @@ def forget_units(work: Path, traces: Traces) -> int:
     for folder in work.glob("units/*/??/*"):
         if folder.relative_to(work).as_posix() not in committed:
             shutil.rmtree(folder)
+    for copies in ("lots", "tables"):  # of what the records say; the next run writes them anew
+        shutil.rmtree(work / copies, ignore_errors=True)
     for path in work.glob("attempts/*/??/*"):
         if path.name.partition(".")[0] not in kept:
             shutil.rmtree(path) if path.is_dir() else path.unlink()

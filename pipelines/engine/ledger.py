@@ -146,7 +146,7 @@ class Ledger:
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{self.store.url}/{key} is not a commit record ({error}). It was not written by this software or the "
-                "disk damaged it: delete the file, and the unit is done again."
+                f"disk damaged it: delete the file and {self.store.url}/lots, and the unit is done again."
             ) from error
         if self.remote:
             if len(self._known) >= REMEMBERED:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipelines.annotate.choice import Choice
 from pipelines.engine.atomic import digest
-from pipelines.engine.ledger import Record, Unit
+from pipelines.engine.ledger import Record
 from pipelines.engine.storage import Store
-from pipelines.job.plan import Census, SourcePlan
+from pipelines.job.plan import Census
+from pipelines.job.samples import sample_bytes
 from pipelines.job.stages import Clip
 from pipelines.shard_format import SCHEMA_VERSION
 
@@ -29,8 +29,6 @@ class Entry:
     """A clip and everything the ledger says of it. `last` is the record that ended it, None where work is left."""
 
     clip: Clip
-    source: SourcePlan
-    units: dict[str, Unit]
     records: dict[str, Record]
     last: Record | None
 
@@ -50,11 +48,16 @@ class Entry:
         return {name: value for record in self.records.values() for name, value in record.outcome.scores.items()}
 
 
-def write_dataset(out: Store, shards: Mapping[str, Record], choices: Sequence[Choice]) -> dict[str, Any]:
-    """Write dataset.json: shards in order with sha256, bytes, counts and index, and one hash over all of them."""
+def write_dataset(
+    out: Store, shards: Mapping[str, Mapping[str, Any]], choices: Sequence[Choice]
+) -> dict[str, Any]:
+    """Write dataset.json: shards in order with sha256, bytes, counts and index, and one hash over all of them.
+
+    shards: the facts of each shard, as `write_shard` returned them, by file name.
+    """
     rows = [
-        {"name": name, **{fact: record.outcome.info[fact] for fact in SHARD_FACTS if fact in record.outcome.info}}
-        for name, record in sorted(shards.items())
+        {"name": name, **{fact: facts[fact] for fact in SHARD_FACTS if fact in facts}}
+        for name, facts in sorted(shards.items())
     ]
     dataset = {
         "schema": SCHEMA_VERSION,
@@ -69,49 +72,52 @@ def write_dataset(out: Store, shards: Mapping[str, Record], choices: Sequence[Ch
     return dataset
 
 
-def manifest_rows(
-    entries: Mapping[str, Entry], census: Census, ingested: Mapping[str, Record], shards: Mapping[str, Record]
-) -> list[dict[str, Any]]:
-    """A row per clip, per span that made no clip, and per source that gave neither. Every source is in some row."""
-    shard_of = {key: name for name, record in shards.items() for key in record.outcome.info["keys"]}
-    rows = [_clip_row(entry, shard_of.get(key)) for key, entry in entries.items()]
-    for source in census.problems:
-        rows.append({**_source_columns(source), "state": "quarantined", "stage": "ingest", **(source.problem or {})})
-    for path, first in census.copies.items():
-        ended = {"reason": "duplicate", "message": f"same content as {first}"}
-        rows.append({"source_path": path, "state": "dropped", "stage": "ingest", **ended})
-    for sha256, source in census.unique.items():
-        base = {**_source_columns(source), "stage": "ingest"}
+def lot_rows(sources: Iterable[str], ingested: Mapping[str, Record], entries: Iterable[Entry]) -> list[dict[str, Any]]:
+    """What became of some sources, in the columns of `lots.ROWS`.
+
+    A row per clip, per span that made no clip, per source that gave neither, and per note on a source. Every source is
+    in some row. What is known of a source beside its content is not in here, since it may change.
+    """
+    rows = [_clip_row(entry) for entry in entries]
+    for sha256 in sources:
+        base = {"kind": "source", "source_sha256": sha256, "stage": "ingest"}
         record = ingested.get(sha256)
         if record is None:
             rows.append({**base, "state": "failed"})
-        elif record.status != "done":
+            continue
+        if record.status != "done":
             ended = {"reason": record.outcome.reason or "", "message": record.outcome.message or ""}
             rows.append({**base, "state": record.status, **ended})
-        else:
-            rows += [{**base, "state": "dropped", **span} for span in record.outcome.info["dropped"]]
-    return sorted(rows, key=lambda row: (row["source_path"], row.get("start_frame") or 0, row.get("key") or ""))
+        for span in record.outcome.info.get("dropped", []):
+            rows.append({**base, "kind": "span", "state": "dropped", **span})
+        for number, note in enumerate(record.outcome.notes):
+            rows.append({**base, "kind": "note", "message": note, "clip_index": number})
+    return rows
 
 
-def _source_columns(source: SourcePlan) -> dict[str, Any]:
+def rows_without_lot(census: Census) -> list[dict[str, Any]]:
+    """The manifest's rows of sources that cannot be read and of further copies of a content."""
+    rows = []
+    for source in census.problems:
+        provenance = {name: source.provenance.get(name, "unknown") for name in PROVENANCE}
+        ended = {"state": "quarantined", "stage": "ingest", **(source.problem or {})}
+        rows.append({"source_path": source.path, **provenance, **ended})
+    for path, first in census.copies.items():
+        ended = {"reason": "duplicate", "message": f"same content as {first}"}
+        rows.append({"source_path": path, "state": "dropped", "stage": "ingest", **ended})
+    return rows
+
+
+def _clip_row(entry: Entry) -> dict[str, Any]:
+    clip, facts, last = entry.clip, entry.clip.facts, entry.last
     return {
-        "source_sha256": source.sha256,
-        "source_path": source.path,
-        **{name: source.provenance.get(name, "unknown") for name in PROVENANCE},
-    }
-
-
-def _clip_row(entry: Entry, shard: str | None) -> dict[str, Any]:
-    facts = entry.clip.facts
-    last = entry.last
-    return {
-        **_source_columns(entry.source),
-        "key": entry.clip.key,
+        "kind": "clip",
+        "source_sha256": clip.source,
+        "key": clip.key,
         "state": entry.state,
         "stage": last.stage if last is not None and not entry.kept else None,
         "reason": last.outcome.reason if last is not None else None,
         "message": last.outcome.message if last is not None else None,
-        "shard": shard,
         "start_frame": facts["start_frame"],
         "end_frame": facts["end_frame"],
         "frames": facts["frames"],
@@ -119,7 +125,10 @@ def _clip_row(entry: Entry, shard: str | None) -> dict[str, Any]:
         "fps": float(Fraction(*facts["fps"])),
         "width": facts["size"][0],
         "height": facts["size"][1],
-        **{f"score_{name}": value for name, value in sorted(entry.scores.items())},
+        "scores": entry.scores,
+        "bytes": sample_bytes(clip, entry.records) if entry.kept else None,
+        "clip_index": clip.index,
+        "ingest_unit": clip.ingest_unit,
     }
 
 
@@ -141,12 +150,3 @@ COLUMNS = (
     ("width", pa.int64()),
     ("height", pa.int64()),
 )
-
-
-def write_manifest(out: Store, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write manifest.parquet. Score columns are named `score_<name>`; a score that was not measured is null."""
-    scores = sorted({name for row in rows for name in row if name.startswith("score_")})
-    schema = pa.schema([*COLUMNS, *((name, pa.float64()) for name in scores)])
-    table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
-    with out.writing("manifest.parquet") as temporary:
-        pq.write_table(table, temporary)

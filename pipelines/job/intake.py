@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -116,5 +117,6 @@ def _identify(source: Source, hashes: HashCache) -> tuple[str, int]:
 
 
 def _provenance(source: Source) -> dict:
-    return asdict(read_provenance(source))
+    """As it comes back from the plan, where a tuple has become a list: equal provenance must look equal."""
+    return json.loads(json.dumps(asdict(read_provenance(source))))
 

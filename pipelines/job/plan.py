@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from pipelines.engine.atomic import canonical_json
 from pipelines.engine.storage import Store, open_store, parent
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SourcePlan:
     """A source as planned. `sha256` is None for one that could not be read; `problem` then holds reason and message.
 
@@ -44,6 +44,7 @@ class ShardPlan:
 
 
 SOURCES, SHARDS = "plan/sources", "plan/shards"
+PART_SHARDS = 2000
 
 
 def _parts(store: Store, folder: str, suffix: str) -> list[str]:
@@ -76,52 +77,72 @@ class Plan:
 
     def add_sources(self, found: Iterable[SourcePlan]) -> list[SourcePlan]:
         """Write down what is new or has changed. Returns those."""
+        return self.merge_sources(found)[1]
+
+    def merge_sources(self, found: Iterable[SourcePlan]) -> tuple[list[SourcePlan], list[SourcePlan]]:
+        """The same. Returns (what `sources` gives now, what is new or has changed)."""
         known = {row.path: row for row in self.sources()}
         new = [row for row in found if known.get(row.path) != row]
         if new:
             _add_part(self.store, SOURCES, ".jsonl", b"".join(canonical_json(asdict(row)) + b"\n" for row in new))
-        return new
+        known |= {row.path: row for row in new if self.withdrawn.find(row.sha256, row.provenance) is None}
+        return list(known.values()), new
 
     def shards(self) -> list[ShardPlan]:
         """Every shard ever planned, in order."""
-        planned = []
+        return list(self.each_shard())
+
+    def each_shard(self) -> Iterator[ShardPlan]:
+        """The same, a part at a time in memory."""
         for part in _parts(self.store, SHARDS, ".json"):
             for row in json.loads(self.store.get(part)):
-                planned.append(ShardPlan(row["name"], tuple(row["keys"])))
-        return planned
+                yield ShardPlan(row["name"], tuple(row["keys"]))
 
-    def add_shards(self, sizes: dict[str, int], limit: int) -> list[ShardPlan]:
-        """Plan shards for the keys in `sizes` (bytes) that no shard has yet. Returns all shards.
-
-        Keys are taken in the order of their hashes, so that the clips of one source spread over the shards.
-        """
+    def add_shards(self, sizes: Mapping[str, int], limit: int) -> list[ShardPlan]:
+        """Plan shards for the keys in `sizes` (bytes) that no shard has yet. Returns all shards."""
         planned = self.shards()
         taken = {key for shard in planned for key in shard.keys}
-        free = sorted((key for key in sizes if key not in taken), key=_scatter)
-        groups = group_by_size([(key, sizes[key]) for key in free], limit)
-        new = [
-            ShardPlan(f"vividpose-{len(planned) + number:06d}.tar", tuple(sorted(keys)))
-            for number, keys in enumerate(groups)
-        ]
-        if new:
-            _add_part(self.store, SHARDS, ".json", canonical_json([asdict(shard) for shard in new]))
-        return planned + new
+        free = sorted((key for key in sizes if key not in taken), key=scatter)
+        self.add_free(((key, sizes[key]) for key in free), limit, len(planned))
+        return self.shards()
+
+    def add_free(self, free: Iterable[tuple[str, int]], limit: int, planned: int) -> None:
+        """Plan shards for keys that have none, given with their bytes in the order of `scatter`, so that the clips of
+        one source spread over the shards. planned: how many shards there are.
+
+        A part is written for every `PART_SHARDS` shards. A run that is killed between two parts changes nothing: the
+        next one goes on at the shard where this one ended.
+        """
+        part: list[ShardPlan] = []
+        for keys in group_by_size(free, limit):
+            part.append(ShardPlan(f"vividpose-{planned:06d}.tar", tuple(sorted(keys))))
+            planned += 1
+            if len(part) == PART_SHARDS:
+                self._add_shards(part)
+                part = []
+        if part:
+            self._add_shards(part)
+
+    def _add_shards(self, part: list[ShardPlan]) -> None:
+        _add_part(self.store, SHARDS, ".json", canonical_json([asdict(shard) for shard in part]))
 
 
-def group_by_size(items: Sequence[tuple[str, int]], limit: int) -> list[list[str]]:
+def group_by_size(items: Iterable[tuple[str, int]], limit: int) -> Iterator[list[str]]:
     """Cut a sequence of (key, bytes) into groups of at most `limit` bytes; one larger item is a group of its own."""
-    groups: list[list[str]] = []
+    group: list[str] = []
     total = 0
     for key, size in items:
-        if not groups or total + size > limit:
-            groups.append([])
-            total = 0
-        groups[-1].append(key)
+        if group and total + size > limit:
+            yield group
+            group, total = [], 0
+        group.append(key)
         total += size
-    return groups
+    if group:
+        yield group
 
 
-def _scatter(key: str) -> str:
+def scatter(key: str) -> str:
+    """What keys are sorted by before they are put into shards."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
@@ -139,6 +160,11 @@ class Census:
 
     def __len__(self) -> int:
         return len(self.unique) + len(self.copies) + len(self.problems)
+
+
+def first_met(planned: Iterable[SourcePlan]) -> Iterator[str]:
+    """The contents of planned sources, each once, in the order in which the dataset met them."""
+    yield from dict.fromkeys(row.sha256 for row in planned if row.sha256 is not None)
 
 
 def take_census(planned: Iterable[SourcePlan], found: Iterable[SourcePlan]) -> Census:

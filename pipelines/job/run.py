@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -12,33 +14,36 @@ import yaml
 
 from pipelines.annotate.checksums import weight_digest
 from pipelines.annotate.choice import choose
+from pipelines.annotate.clip_stage import ClipStage
 from pipelines.body.body_file import FREE_BODY, read_body_file
-from pipelines.engine.atomic import DiskFull, remove_unfinished
+from pipelines.engine.atomic import DiskFull, digest, remove_unfinished
 from pipelines.engine.executors import EXECUTORS, MESSAGE, STOP, Pool, Row, Worker
 from pipelines.engine.ledger import Ledger, Record, Unit, new_run_id
 from pipelines.engine.run_lock import only_run
+from pipelines.engine.scratch import scratch_folder
 from pipelines.engine.setup_error import SetupError
-from pipelines.engine.storage import join, open_store
-from pipelines.job.dataset import Entry, manifest_rows, write_dataset, write_manifest
+from pipelines.engine.stage import Stage
+from pipelines.engine.storage import Store, join, open_store
+from pipelines.job.dataset import Entry, lot_rows, rows_without_lot, write_dataset
 from pipelines.job.intake import take_in
-from pipelines.job.plan import Plan, SourcePlan, take_census
+from pipelines.job.lots import WAVE_CLIPS, Lot, LotTables, cut_lots, groups, waves
+from pipelines.job.packing import Packing
+from pipelines.job.plan import Plan, SourcePlan, first_met, take_census
 from pipelines.job.progress import Progress, RunState
-from pipelines.job.samples import sample_bytes, sample_inputs
 from pipelines.job.settings import PoolSettings, ShardsSettings
 from pipelines.job.stages import (
     ANNOTATE_ORDER,
     Clip,
     IngestStage,
-    PackStage,
     annotate_stages,
     annotate_units,
     clips_of,
     ending,
 )
-from pipelines.job.summary import Summary, speeds_of
-from pipelines.job.workers import AnnotateWorker, IngestWorker, PackWorker, RunContext
+from pipelines.job.summary import MOST_NOTES, Speeds, Summary, read_manifest
+from pipelines.job.tables import Tables
+from pipelines.job.workers import AnnotateWorker, IngestWorker, RunContext
 from pipelines.settings import BadSettings, plain
-from pipelines.shard_index import index_name
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +59,8 @@ def run_shards(src: str, out: Path | str, settings: ShardsSettings, *, retry_qua
     check_body(choices[-1].files[0])
     store = open_store(out)
     place = store.url
-    with only_run(open_store(join(place, "work"))):
+    work = open_store(join(place, "work"))
+    with only_run(work):
         checksums = {str(path): weight_digest(path) for choice in choices for path in choice.files}
         context = RunContext(place, new_run_id(), settings, choices, checksums)
         ledger, plan = context.ledger, Plan(join(place, "work"))
@@ -66,32 +72,55 @@ def run_shards(src: str, out: Path | str, settings: ShardsSettings, *, retry_qua
         store.put("config.yaml", yaml.safe_dump(plain(settings), sort_keys=False).encode())
         with RunState(ledger.store, context.run) as state, Progress(state=state) as progress:
             found = take_in(src, place, progress)
-            plan.add_sources(found)
-            census = take_census(plan.sources(), found)
-            sources = census.unique
+            planned, _ = plan.merge_sources(found)
+            census = take_census(planned, found)
             job = Job(context, progress, risks)
-            if retry_quarantined:
-                job.reopen_quarantined(sources)
-            job.ingest(sources)
-            clips = job.clips(sources)
-            job.annotate(clips)
-            entries = job.entries(clips, sources)
-            job.pack(plan, entries)
-            shards = job.shard_records(plan, entries)
-        write_dataset(store, shards, choices)
-        ingested = job.ingest_records(sources)
-        rows = manifest_rows(entries, census, ingested, shards)
-        write_manifest(store, rows)
-        records = [*ingested.values(), *shards.values(), *(r for e in entries.values() for r in e.records.values())]
+            lots = cut_lots([sha256 for sha256 in first_met(planned) if sha256 in census.unique])
+            with scratch(work) as folder:
+                kept = LotTables(ledger.store, pipeline_id(job.stages, settings), folder)
+                if retry_quarantined:
+                    job.reopen_quarantined(lots, kept, census.unique)
+                job.work(lots, kept, census.unique)
+                tables = Tables(folder, [kept.path(lot) for lot in lots])
+                tables.add_census(census)
+                packing = Packing(job, plan, tables, census.unique, kept.packed)
+                shards = packing.pack()
+                kept.remove_stale(lots)
+                write_dataset(store, shards, choices)
+                with store.writing("manifest.parquet") as path:
+                    tables.write_manifest(path, rows_without_lot(census))
+                    told = read_manifest(path)
+                notes = [(census.unique[sha256].name, note) for sha256, note in tables.notes(MOST_NOTES)]
+                tables.close()
         return Summary(
             out=place,
             sources=len(census),
-            rows=rows,
+            told=told,
             shards=shards,
-            speeds=speeds_of(records, context.run),
-            notes=[(sources[sha].name, note) for sha, record in ingested.items() for note in record.outcome.notes],
+            speeds=job.speeds.totals(),
+            notes=notes,
             failures=job.failures,
         )
+
+
+@contextmanager
+def scratch(work: Store) -> Iterator[Path]:
+    """A folder for the tables of this run: beside the work where that is a folder, else on this machine."""
+    here = work.local("tables")
+    folder = scratch_folder("tables") if here is None else here
+    try:
+        if here is not None:
+            shutil.rmtree(here, ignore_errors=True)
+            here.mkdir(parents=True)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def pipeline_id(stages: Mapping[str, ClipStage], settings: ShardsSettings) -> str:
+    """Stands for every stage up to packing, its version and all it depends on."""
+    all_of_them: list[Stage] = [IngestStage(settings), *stages.values()]
+    return digest([[stage.name, stage.version, stage.identity()] for stage in all_of_them])[:16]
 
 
 def check_body(path: Path) -> None:
@@ -116,122 +145,100 @@ class Job:
 
     def __init__(self, context: RunContext, progress: Progress, risks: Mapping[str, int]) -> None:
         self.context = context
-        self.store = context.store
         self.risks = risks
         self.ledger: Ledger = context.ledger
         self.progress = progress
         self.stages = annotate_stages(context.settings, context.choices)
         self.failures: list[tuple[str, str]] = []
+        self.speeds = Speeds(context.run)
 
     def _ingest_unit(self, source: SourcePlan) -> Unit:
-        assert source.sha256 is not None, "unique_sources leaves unreadable ones out"
+        assert source.sha256 is not None, "a census leaves unreadable sources out"
         return IngestStage(self.context.settings).unit(source.sha256, source.name)
 
-    def reopen_quarantined(self, sources: dict[str, SourcePlan]) -> None:
+    def reopen_quarantined(self, lots: Sequence[Lot], kept: LotTables, sources: Mapping[str, SourcePlan]) -> None:
         """Let quarantined units of these sources be tried once more."""
-        for source in sources.values():
-            unit = self._ingest_unit(source)
-            record = self.ledger.record("ingest", unit.id)
-            if record is None:
-                continue
-            if record.status == "quarantined":
-                self.ledger.reopen("ingest", unit.id)
-                continue
-            for clip in clips_of(record, source.sha256 or ""):
-                for name, annotate_unit in annotate_units(self.stages, clip).items():
-                    found = self.ledger.record(name, annotate_unit.id)
-                    if found is not None and found.status == "quarantined":
-                        self.ledger.reopen(name, annotate_unit.id)
+        for lot in lots:
+            reopened = 0
+            ingested = self.ingest_records({sha256: sources[sha256] for sha256 in lot.sources})
+            for sha256, record in ingested.items():
+                if record.status == "quarantined":
+                    reopened += self.ledger.reopen("ingest", record.unit)
+                    continue
+                for clip in clips_of(record, sha256):
+                    _, last = ending(self.ledger, annotate_units(self.stages, clip))
+                    if last is not None and last.status == "quarantined":
+                        reopened += self.ledger.reopen(last.stage, last.unit)
+            if reopened:
+                kept.unseal(lot)
 
-    def ingest(self, sources: dict[str, SourcePlan]) -> None:
+    def work(self, lots: Sequence[Lot], kept: LotTables, sources: Mapping[str, SourcePlan]) -> None:
+        """Ingest and annotate what is left of the lots, and write down what became of each."""
+        left = [lot for lot in lots if lot.id not in kept.sealed]
+        if not left:
+            self.push("ingest", [], [])
+            self.push("annotate", [], [])
+        for wave in waves(left):
+            some = {sha256: sources[sha256] for lot in wave for sha256 in lot.sources}
+            self.ingest(some)
+            ingested = self.ingest_records(some)
+            clips = (clip for sha256, record in ingested.items() for clip in clips_of(record, sha256))
+            for part in groups(clips, WAVE_CLIPS) if ingested else [()]:
+                self.annotate(part)
+            for lot in wave:
+                self._write_down(lot, kept, {sha256: ingested[sha256] for sha256 in lot.sources if sha256 in ingested})
+
+    def _write_down(self, lot: Lot, kept: LotTables, ingested: Mapping[str, Record]) -> None:
+        entries = []
+        for sha256, record in ingested.items():
+            self.speeds.add(record)
+            for clip in clips_of(record, sha256):
+                records, last = ending(self.ledger, annotate_units(self.stages, clip))
+                entries.append(Entry(clip, records, last))
+                for each in records.values():
+                    self.speeds.add(each)
+        rows = lot_rows(lot.sources, ingested, entries)
+        kept.write(lot, rows, seal=all(row.get("state") != "failed" for row in rows))
+
+    def ingest(self, sources: Mapping[str, SourcePlan]) -> None:
+        """Cut the sources that have not been cut yet."""
         rows: list[tuple[int, Row]] = []
-        for sha256, source in sources.items():
-            unit = self._ingest_unit(source)
-            if self.ledger.record("ingest", unit.id) is None:
+        units = [self._ingest_unit(source) for source in sources.values()]
+        for unit, source, record in zip(units, sources.values(), self.ledger.records_of(units)):
+            if record is None:
                 risk = self.risks.get(unit.id, 0)
-                rows.append((risk, {"source": sha256, "path": source.path, "name": source.name, "label": source.name}))
-        self._run("ingest", rows, [self._pool("ingest", partial(IngestWorker, self.context))])
+                row = {"source": source.sha256, "path": source.path, "name": source.name, "label": source.name}
+                rows.append((risk, row))
+        self.push("ingest", rows, [self.pool("ingest", partial(IngestWorker, self.context))])
 
-    def ingest_records(self, sources: dict[str, SourcePlan]) -> dict[str, Record]:
+    def ingest_records(self, sources: Mapping[str, SourcePlan]) -> dict[str, Record]:
         """Records of the ingest units that have ended, by source."""
-        records = {}
-        for sha256, source in sources.items():
-            record = self.ledger.record("ingest", self._ingest_unit(source).id)
-            if record is not None:
-                records[sha256] = record
-        return records
+        units = [self._ingest_unit(source) for source in sources.values()]
+        found = zip(sources, self.ledger.records_of(units))
+        return {sha256: record for sha256, record in found if record is not None}
 
-    def clips(self, sources: dict[str, SourcePlan]) -> list[Clip]:
-        """Every clip of every ingested source."""
-        return [clip for sha256, record in self.ingest_records(sources).items() for clip in clips_of(record, sha256)]
-
-    def annotate(self, clips: list[Clip]) -> None:
+    def annotate(self, clips: Sequence[Clip]) -> None:
+        """Take the clips that have work left through the stages."""
         rows: list[tuple[int, Row]] = []
         for clip in clips:
             units = annotate_units(self.stages, clip)
             records, last = ending(self.ledger, units)
             if last is None:
                 following = units[next(name for name in units if name not in records)]
-                risk = self.risks.get(following.id, 0)
-                rows.append((risk, {"clip": asdict(clip), "label": clip.key}))
+                rows.append((self.risks.get(following.id, 0), {"clip": asdict(clip), "label": clip.key}))
         pools = [
-            self._pool(name, partial(AnnotateWorker, self.context, pool.stages))
+            self.pool(name, partial(AnnotateWorker, self.context, pool.stages))
             for name, pool in self.context.settings.pools.items()
             if pool.stages
         ]
-        self._run("annotate", rows, pools)
+        self.push("annotate", rows, pools)
 
-    def entries(self, clips: list[Clip], sources: dict[str, SourcePlan]) -> dict[str, Entry]:
-        """What is known of every clip now, by key, in the order of keys."""
-        entries = {}
-        for clip in sorted(clips, key=lambda clip: clip.key):
-            units = annotate_units(self.stages, clip)
-            records, last = ending(self.ledger, units)
-            entries[clip.key] = Entry(clip, sources[clip.source], units, records, last)
-        return entries
-
-    def pack(self, plan: Plan, entries: dict[str, Entry]) -> None:
-        sizes = {key: sample_bytes(entry.clip, entry.records) for key, entry in entries.items() if entry.kept}
-        plan.add_shards(sizes, self.context.settings.pack.shard_mb << 20)
-        there = {entry.key: entry.size for entry in self.store.list_prefix("shards")}
-        rows: list[tuple[int, Row]] = []
-        for shard, samples in self._shard_samples(plan, entries):
-            unit = PackStage().unit(shard, samples)
-            record = self.ledger.record("pack", unit.id)
-            if record is not None and there.get(f"shards/{shard}") != record.outcome.info["bytes"]:
-                log.warning("%s is missing or has another size than was committed: it is packed again", shard)
-                self.ledger.reopen("pack", unit.id)
-                record = None
-            if record is None:
-                rows.append((0, {"shard": shard, "samples": samples, "label": shard}))
-        self._run("pack", rows, [self._pool("pack", partial(PackWorker, self.context))])
-
-    def _shard_samples(self, plan: Plan, entries: dict[str, Entry]) -> Iterator[tuple[str, dict[str, dict]]]:
-        """Shards that hold at least one kept clip, with what each of their samples is made of."""
-        for shard in plan.shards():
-            kept = [entries[key] for key in shard.keys if key in entries and entries[key].kept]
-            samples = {entry.clip.key: sample_inputs(entry.clip, entry.units, entry.source) for entry in kept}
-            if samples:
-                yield shard.name, samples
-
-    def shard_records(self, plan: Plan, entries: dict[str, Entry]) -> dict[str, Record]:
-        """The committed shards of the dataset as it is now, by file name. Shards that are no more are removed."""
-        records = {}
-        for shard, samples in self._shard_samples(plan, entries):
-            record = self.ledger.record("pack", PackStage().unit(shard, samples).id)
-            if record is not None:
-                records[shard] = record
-        for planned in plan.shards():
-            if planned.name not in records:
-                for name in (planned.name, index_name(planned.name)):
-                    self.store.delete(f"shards/{name}")
-        return records
-
-    def _pool(self, name: str, make: Callable[[], Worker]) -> Pool:
+    def pool(self, name: str, make: Callable[[], Worker]) -> Pool:
+        """The pool of that name as it was set."""
         settings: PoolSettings = self.context.settings.pools[name]
         return Pool(name, make, settings.workers, settings.cpus, settings.gpus, settings.rows)
 
-    def _run(self, phase: str, rows: list[tuple[int, Row]], pools: list[Pool]) -> None:
+    def push(self, phase: str, rows: Sequence[tuple[int, Row]], pools: Sequence[Pool]) -> None:
         """Push rows through the executor. Units that were at work when earlier runs were killed come last."""
         ordered = [row for _, row in sorted(rows, key=lambda pair: pair[0])]
         execute = EXECUTORS[self.context.settings.executor]

@@ -84,7 +84,10 @@ def _records(ledger: Ledger, units: Mapping[str, str]) -> dict[str, Record]:
         record = ledger.record(stage, unit)
         if record is None or record.status != "done":
             work = ledger.store.url
-            raise RuntimeError(f"unit {unit} of {stage} is part of a shard, but its record is gone from {work}")
+            raise RuntimeError(
+                f"unit {unit} of {stage} is part of a shard, but its record is gone from {work}: "
+                f"delete {work}/lots and run again, and what is missing is done anew"
+            )
         records[stage] = record
     return records
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,12 @@ from pipelines.engine.ledger import Ledger, Outcome, Record, Unit
 from pipelines.engine.stage import run_unit, unit_of
 from pipelines.engine.storage import open_store
 from pipelines.ingest.content_hash import HashCache
-from pipelines.job.dataset import Entry, manifest_rows, write_dataset, write_manifest
+from pipelines.job.dataset import Entry, lot_rows, write_dataset
+from pipelines.job.lots import LotTables, cut_lots
 from pipelines.job.plan import Plan, SourcePlan, take_census
 from pipelines.job.samples import sample_inputs, write_shard
 from pipelines.job.stages import Clip, PackStage, clips_of
+from pipelines.job.tables import Tables
 from pipelines.latents_format import LatentsWriter, latents_name
 from pipelines.shard_format import Face, encode_body, encode_face, pack_arrays, read_tar, write_tar
 
@@ -62,25 +65,42 @@ def make_dataset(folder: Path) -> Path:
             path = str(videos / name)
             planned.append(SourcePlan(path, name, hashes(path), 5000, provenance))
     plan.add_sources(planned)
-    entries = {}
+    made: dict[str, Made] = {}
     ingested = {}
     for source, (_, _, clips) in zip(planned, SOURCES):
         record = _ingest(ledger, source, clips, rng)
         ingested[source.sha256] = record
         for clip in clips_of(record, source.sha256):
-            entries[clip.key] = _annotate(ledger, clip, source, rng)
-    stems = {key: Path(entry.source.name).stem for key, entry in entries.items()}
-    rest = sorted(entries)
+            made[clip.key] = _annotate(ledger, clip, source, rng)
+    stems = {key: Path(each.source.name).stem for key, each in made.items()}
+    rest = sorted(made)
     shards = {}
     for names in SHARDS:
         keys = [next(key for key in rest if stems[key] == stem) for stem in names]
         rest = [key for key in rest if key not in keys]
         plan.add_shards(dict.fromkeys(keys, 1), 10)
         shards[plan.shards()[-1].name] = keys
-    records = {name: _pack(ledger, out, name, [entries[key] for key in keys]) for name, keys in shards.items()}
-    write_dataset(open_store(out), records, [])
-    write_manifest(open_store(out), manifest_rows(entries, take_census(planned, planned), ingested, records))
+    records = {name: _pack(ledger, out, name, [made[key] for key in keys]) for name, keys in shards.items()}
+    write_dataset(open_store(out), {name: record.outcome.info for name, record in records.items()}, [])
+    [lot] = cut_lots([source.sha256 for source in planned])
+    kept = LotTables(open_store(out / "work"), "made", folder)
+    kept.write(lot, lot_rows(lot.sources, ingested, [each.entry for each in made.values()]), seal=True)
+    tables = Tables(folder, [kept.path(lot)])
+    tables.add_census(take_census(planned, planned))
+    tables.add_planned(plan.shards())
+    tables.add_packed(records)
+    tables.write_manifest(out / "manifest.parquet", [])
+    tables.close()
     return out
+
+
+@dataclass(frozen=True)
+class Made:
+    """A clip of the dataset with its units and the source it is of."""
+
+    entry: Entry
+    source: SourcePlan
+    units: dict[str, Unit]
 
 
 def _ingest(ledger: Ledger, source: SourcePlan, clips: int, rng: np.random.Generator) -> Record:
@@ -97,7 +117,7 @@ def _ingest(ledger: Ledger, source: SourcePlan, clips: int, rng: np.random.Gener
     return run_unit(ledger, unit, "run", work)
 
 
-def _annotate(ledger: Ledger, clip: Clip, source: SourcePlan, rng: np.random.Generator) -> Entry:
+def _annotate(ledger: Ledger, clip: Clip, source: SourcePlan, rng: np.random.Generator) -> Made:
     units: dict[str, Unit] = {}
     records = {}
     for name, files in _files(rng).items():
@@ -109,7 +129,7 @@ def _annotate(ledger: Ledger, clip: Clip, source: SourcePlan, rng: np.random.Gen
             return Outcome(scores={"visible": 0.9}, frames=FRAMES)
 
         records[name] = run_unit(ledger, units[name], "run", work)
-    return Entry(clip, source, units, records, records["quality"])
+    return Made(Entry(clip, records, records["quality"]), source, units)
 
 
 def _files(rng: np.random.Generator) -> dict[str, dict[str, bytes]]:
@@ -141,8 +161,8 @@ def _files(rng: np.random.Generator) -> dict[str, dict[str, bytes]]:
     }
 
 
-def _pack(ledger: Ledger, out: Path, name: str, entries: list[Entry]) -> Record:
-    samples = {entry.clip.key: sample_inputs(entry.clip, entry.units, entry.source) for entry in entries}
+def _pack(ledger: Ledger, out: Path, name: str, made: list[Made]) -> Record:
+    samples = {each.entry.clip.key: sample_inputs(each.entry.clip, each.units, each.source) for each in made}
 
     def work(folder: Path) -> Outcome:
         info = write_shard(ledger, open_store(out), f"shards/{name}", samples)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.annotate import render
+from pipelines.engine.ledger import Ledger
 from pipelines.job.run import run_shards
 from pipelines.job.settings import ShardsSettings
 from pipelines.job.summary import Summary
@@ -53,6 +54,25 @@ def test_a_run_without_news_does_nothing(first_video: Path, out: Path):
     before = shards(out)
     assert worked(run(first_video, out)) == {}
     assert shards(out) == before
+
+
+def test_a_run_without_news_adds_nothing_to_the_plan(first_video: Path, out: Path):
+    before = sorted(out.glob("work/plan/*/*"))
+    run(first_video, out)
+    assert sorted(out.glob("work/plan/*/*")) == before
+
+
+def test_a_run_without_news_looks_at_no_record(first_video: Path, out: Path, monkeypatch: pytest.MonkeyPatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "record", lambda self, stage, unit: pytest.fail(f"{stage} {unit} was looked at"))
+        run(first_video, out)
+
+
+def test_without_the_tables_of_the_lots_the_records_tell_the_same(first_video: Path, out: Path):
+    before = shards(out), (out / "manifest.parquet").read_bytes()
+    shutil.rmtree(out / "work" / "lots")
+    assert worked(run(first_video, out)) == {}
+    assert (shards(out), (out / "manifest.parquet").read_bytes()) == before
 
 
 def test_an_added_video_is_the_only_one_worked_on(first_video: Path, demo_clips: Path, out: Path):

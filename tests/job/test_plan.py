@@ -63,7 +63,7 @@ def test_a_moved_file_stands_for_its_content_at_its_new_place():
 @given(sizes=st.lists(st.integers(1, 50), max_size=60), limit=st.integers(1, 100))
 def test_groups_hold_everything_once_in_order_and_within_the_limit(sizes: list[int], limit: int):
     items = [(str(i), size) for i, size in enumerate(sizes)]
-    groups = group_by_size(items, limit)
+    groups = list(group_by_size(items, limit))
     assert [key for group in groups for key in group] == [key for key, _ in items]
     for group in groups:
         assert len(group) == 1 or sum(sizes[int(key)] for key in group) <= limit
