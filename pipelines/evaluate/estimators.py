@@ -12,6 +12,7 @@ from pipelines.clip import Floats, Frames, Keypoints
 from pipelines.evaluate.availability import Available
 from pipelines.evaluate.metrics.face_cosine import face_cosines
 from pipelines.evaluate.metrics.pose_error import pose_errors
+from pipelines.stages.dwpose.providers import Device
 from pipelines.stages.people import PeopleFilter
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class PoseEstimator:
         from pipelines.stages.dwpose.yolox import Yolox
 
         people, keypoints = available.people, available.keypoints
-        on = "cuda" if device == "cuda" else "cpu"
+        on: Device = "cuda" if device == "cuda" else "cpu"
         look = YoloxLook(Yolox(people[1][0], on)) if people[0] == "yolox" else None
         self.people = PeopleFilter(look=look)
         self.estimate: Callable[..., Keypoints]

@@ -169,6 +169,6 @@ def _measured(
 
 def _pair(told: dict[str, Any]) -> Pair:
     """A pair that went through a row."""
-    sides = (Video(**{**told[side], "files": tuple(told[side]["files"])}) for side in ("generated", "truth"))
+    ours, theirs = (Video(**{**told[side], "files": tuple(told[side]["files"])}) for side in ("generated", "truth"))
     width, height = told["size"]
-    return Pair(told["name"], *sides, (width, height), told["frames"])
+    return Pair(told["name"], ours, theirs, (width, height), told["frames"])

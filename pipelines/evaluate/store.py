@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,13 +14,13 @@ from pipelines.evaluate.measure import Measured
 
 
 def write_measured(path: Path, measured: Measured) -> None:
-    arrays = {f"value/{key}": found for key, found in measured.values.items()}
+    arrays: dict[str, Any] = {f"value/{key}": found for key, found in measured.values.items()}
     for name, (ours, theirs) in measured.features.items():
         arrays |= {f"generated/{name}": ours, f"truth/{name}": theirs}
     head = {"name": measured.name, "frames": measured.frames, "size": list(measured.size)}
     arrays["head"] = np.frombuffer(json.dumps(head).encode(), np.uint8)
     held = io.BytesIO()
-    np.savez(held, **arrays)  # type: ignore[arg-type]
+    np.savez(held, **arrays)
     write_whole(path, held.getvalue())
 
 

@@ -14,10 +14,11 @@ TEST_SHARE = 0.1
 def split(root: Path) -> Split:
     """By folders train/ and test/ where both are there; else a tenth is test, by the hash of the name up to its first
     "_" or ".", so that parts of one video stay together and new videos do not move old ones. Raises BadLayout."""
+    others: list[str] = []
     try:
         if all((root / part).is_dir() for part in ("train", "test")):
             clips = [_clip(v.name, v.where, part) for part in ("train", "test") for v in find_videos(root / part)[0]]
-            rule, others = "the folders train/ and test/", []
+            rule = "the folders train/ and test/"
         else:
             videos, others = find_videos(root)
             clips = [_clip(video.name, video.where, part_of(video.name)) for video in videos]

@@ -37,6 +37,9 @@ def heads_file() -> Path | None:
 class Lpips(nn.Module):
     """trunk: VGG16. heads: the file of the five linear layers. Raises WeightsError for another file."""
 
+    shift: Tensor
+    scale: Tensor
+
     def __init__(self, trunk: Vgg16, heads: Path) -> None:
         super().__init__()
         self.trunk = trunk

@@ -38,12 +38,13 @@ class Flow:
     """Dense inverse search (Kroeger et al. 2016), OpenCV's, preset medium."""
 
     def __init__(self) -> None:
-        self.search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self.search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
     def __call__(self, before: Frames, after: Frames) -> Motion:
         a, b = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (before, after))
-        forth = np.asarray(self.search.calc(a, b, None), np.float32)
-        back = np.asarray(self.search.calc(b, a, None), np.float32)
+        # None asks for a new array, which OpenCV's stubs do not know.
+        forth = np.asarray(self.search.calc(a, b, None), np.float32)  # type: ignore[call-overload]
+        back = np.asarray(self.search.calc(b, a, None), np.float32)  # type: ignore[call-overload]
         height, width = a.shape
         x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
         target = np.stack([x, y], axis=2) + forth

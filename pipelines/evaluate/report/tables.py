@@ -12,6 +12,7 @@ from pipelines.evaluate.run import Evaluation
 
 ABSENT = "–"
 MARKS = "abcdefghijklmnopqrstuvwxyz"
+DISCO_SIZE = (256, 256)
 # Digits behind the point; L1 as DisCo has it is written with an exponent.
 DIGITS = {"fid": 2, "fid_vid": 2, "fvd": 2, "fvd_stylegan_v": 2, "psnr": 2, "ssim": 3, "lpips": 3, "kid": 5}
 
@@ -123,4 +124,8 @@ def _published(done: Evaluation, table: PublishedTable) -> Table:
     names = {measure.metric: measure.title for measure in MEASURES if measure.protocol == table.protocol}
     columns = ("Method", *(title(m, better.get(m, "lower"), names.get(m, m)) for m in table.metrics))
     about = f"Source: {table.source}. A letter marks a number whose protocol is known to be faulty."
+    sizes = {number.size for number in by_metric.values() if number.value is not None}
+    if sizes and sizes != {DISCO_SIZE}:
+        ours = ", ".join(f"{size[0]} x {size[1]}" if size else "different sizes" for size in sizes)
+        about += f" Ours was measured at {ours}; DisCo's own tool at {DISCO_SIZE[0]} x {DISCO_SIZE[1]}."
     return Table(table.title, about, columns, tuple(rows), tuple((letter, told) for told, letter in notes.items()))

@@ -20,6 +20,8 @@ from pipelines.evaluate.sources import Video, frames_of
 FOLDER = "worst"
 MOST = 12
 SIDE = 512
+# Differences are shown this many times as large: a few levels matter and cannot be seen.
+GAIN = 4
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def write_worst(done: Evaluation, out: Path) -> list[Case]:
 
 def _case(pair: Pair, frame: int, value: float, number: int, folder: Path) -> Case:
     ours, theirs = (_frame(video, frame, pair.size) for video in (pair.generated, pair.truth))
-    difference = np.abs(ours.astype(np.int16) - theirs).astype(np.uint8)
+    difference = np.minimum(GAIN * np.abs(ours.astype(np.int16) - theirs), 255).astype(np.uint8)
     scale = min(1.0, SIDE / max(pair.size))
     size = (max(1, round(pair.size[0] * scale)), max(1, round(pair.size[1] * scale)))
     names = []
