@@ -138,7 +138,10 @@ class Set:
             value = statistic(range(len(sides)))
         if sum(ours.nbytes + theirs.nbytes for ours, theirs in sides) > HELD:
             return value, None, taken
-        return value, bootstrap.of_statistic(value, len(used), statistic, resampling.statistics, resampling.seed), taken
+        interval = bootstrap.of_statistic(value, len(used), statistic, resampling.statistics, resampling.seed)
+        if interval is not None and measure.kind == "frechet":
+            interval = (max(0.0, interval[0]), interval[1])
+        return value, interval, taken
 
     def _sides(self, measure: Measure, index: int) -> tuple[Floats, Floats]:
         measured = read_measured(self.files[index])

@@ -101,6 +101,8 @@ class Measurer:
             before, count = (ours, theirs), number + 1
         if waiting:
             self._lpips(waiting, values)
+        if count != pair.frames:
+            raise BadInput([f"{pair.generated.where} and its truth: {count} frames decode, {pair.frames} are stored"])
         self._refuse_constant(pair, steady)
         features = {name: (a.finish(), b.finish()) for name, (a, b) in collectors.items()}
         measured = {key: np.array(found, np.float64) for key, found in values.items()}

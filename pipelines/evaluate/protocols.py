@@ -135,6 +135,8 @@ def chosen(protocols: Sequence[str], metrics: Sequence[str] = ()) -> tuple[Measu
 
     Raises UnknownMeasure.
     """
+    if not protocols:
+        raise UnknownMeasure(f"name a protocol: {', '.join(PROTOCOLS)}")
     known = list(dict.fromkeys(measure.metric for measure in MEASURES))
     for name, names, what in ((protocols, PROTOCOLS, "protocol"), (metrics, known, "metric")):
         for each in name:

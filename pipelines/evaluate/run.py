@@ -1,9 +1,9 @@
 """An evaluation from two folders to the numbers, and the folder that it writes.
 
-    OUT/results.json   every number with all that belongs to it
-    OUT/videos.csv     the means of every video
-    OUT/table.md, table.csv, table.tex, index.html, worst/   the same for people
-    OUT/work/          what was measured of each pair, by hash
+    OUT/results.json        every number with all that belongs to it
+    OUT/videos.csv          the means of every video
+    OUT/table.md, table.csv, table.tex, index.html, worst/: the same for people
+    OUT/evaluate.partial/   while it runs: what was measured of each pair
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from pipelines.evaluate.sources import BadInput, Video
 from pipelines.evaluate.store import write_measured
 
 RESULTS = "results.json"
+PARTIAL = "evaluate.partial"
 BAD = "bad_input"
 
 
@@ -72,12 +73,15 @@ class Evaluation:
 
 
 class PairWorker:
-    """Measures the pair of a row and writes it to the row's path."""
+    """Measures the pair of a row and writes it to the row's path. Networks are loaded with the first pair, so that a
+    file that does not fit ends the run in one line on every executor."""
 
-    def __init__(self, measurer: Measurer) -> None:
-        self.measurer = measurer
+    def __init__(self, make: Callable[[], Measurer]) -> None:
+        self.make = make
+        self.measurer: Measurer | None = None
 
     def __call__(self, row: Row) -> Row:
+        self.measurer = self.measurer or self.make()
         try:
             measured = self.measurer(_pair(row["pair"]))
         except BadInput as error:
@@ -91,6 +95,8 @@ def evaluate(request: Request, progress: Callable[[int, int], None] = lambda don
 
     Raises BadInput, BadRequest, UnknownMeasure, WeightsError and what executors raise; RuntimeError for a bug.
     """
+    if min(request.workers, request.resampling.videos, request.resampling.statistics) < 0:
+        raise BadRequest("workers and resamples are 0 or more")
     measures = chosen(request.protocols, request.metrics)
     device = _device(request.device, request.executor)
     found = match(request.generated, request.truth, request.size)
@@ -127,14 +133,24 @@ def _device(asked: str, executor: str) -> str:
 
 
 def _prepared(out: Path) -> Path:
-    """OUT/work, empty. A folder with other things in it is not touched."""
-    if out.is_dir() and any(out.iterdir()) and not (out / RESULTS).is_file() and not (out / "work").is_dir():
+    """OUT/evaluate.partial, empty. A folder with other things in it is not touched."""
+    work = out / PARTIAL
+    if out.exists() and not out.is_dir():
+        raise BadRequest(f"{out} is a file; --out names a folder")
+    if out.is_dir() and any(out.iterdir()) and not work.is_dir() and not _ours(out / RESULTS):
         raise BadRequest(f"{out} holds other things than an evaluation; choose another folder")
-    work = out / "work"
     if work.is_dir():
         shutil.rmtree(work)
     work.mkdir(parents=True)
     return work
+
+
+def _ours(path: Path) -> bool:
+    try:
+        held = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(held, dict) and {"version", "numbers"} <= set(held)
 
 
 def _measured(
@@ -148,7 +164,9 @@ def _measured(
     resized, constant = request.size is not None, request.allow_constant
 
     def make() -> Worker:
-        return PairWorker(Measurer(measures, available, device, resized=resized, allow_constant=constant))
+        return PairWorker(
+            lambda: Measurer(measures, available, device, resized=resized, allow_constant=constant)
+        )
 
     pool = Pool("evaluate", make, request.workers, gpus=1.0 if device == "cuda" else 0.0)
     problems: list[str] = []

@@ -106,7 +106,7 @@ def _grouped(folder: Path, frames: list[Path]) -> list[Video]:
         if match is None:
             raise BadInput([f"{path}: its name ends in no frame number; put the frames of each video into a folder"])
         groups.setdefault(match[1], []).append(str(path))
-    return [Video(name or folder.name, "frames", tuple(files)) for name, files in groups.items()]
+    return [Video(name or "video", "frames", tuple(files)) for name, files in groups.items()]
 
 
 def size_and_count(video: Video) -> tuple[tuple[int, int], int]:
@@ -125,9 +125,11 @@ def size_and_count(video: Video) -> tuple[tuple[int, int], int]:
     try:
         with open_video(Path(video.files[0])) as container:
             stream = video_stream(container, Path(video.files[0]))
-            count, size = 0, None
+            promised = stream.frames
+            count, hidden, size = 0, 0, None
             for packet in packets(container, stream):
                 count += packet.size > 0 and not packet.is_discard
+                hidden += packet.size > 0 and packet.is_discard
                 if size is None:
                     for frame in packet.decode():
                         size = orientation.of_frame(frame).size(*square_size(frame, _aspect(stream)))
@@ -136,6 +138,9 @@ def size_and_count(video: Video) -> tuple[tuple[int, int], int]:
         raise BadInput([str(error) if isinstance(error, BadVideo) else f"{video.where}: {error}"]) from error
     if size is None:
         raise BadInput([f"{video.where}: no frame of it can be decoded"])
+    if count + hidden < promised:
+        found = f"{count + hidden} of the {promised} frames"
+        raise BadInput([f"{video.where}: cut short: {found} that its header promises are there"])
     return size, count
 
 
@@ -168,7 +173,7 @@ def _decoded(path: Path) -> Iterator[Frames]:
                     if square_size(frame, _aspect(stream)) != (frame.width, frame.height):
                         raise BadInput([f"{path}: its pixels are not square; convert it, so that sizes mean something"])
                     number += 1
-                    yield np.ascontiguousarray(orientation.of_frame(frame).apply(_rgb(frame, reformatter)))
+                    yield np.ascontiguousarray(orientation.of_frame(frame).apply(_rgb(frame, reformatter, path)))
     except BadVideo as error:
         raise BadInput([str(error)]) from error
     except av.error.FFmpegError as error:
@@ -179,9 +184,9 @@ def _aspect(stream: av.VideoStream) -> Fraction:
     return stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or Fraction(1)
 
 
-def _rgb(frame: av.VideoFrame, reformatter: VideoReformatter) -> Frames:
+def _rgb(frame: av.VideoFrame, reformatter: VideoReformatter, path: Path) -> Frames:
     if colour.hdr_transfer(frame):
-        raise BadInput([f"HDR video ({colour.hdr_transfer(frame)}); convert it to BT.709 first"])
+        raise BadInput([f"{path}: is HDR ({colour.hdr_transfer(frame)}); convert it to BT.709 first"])
     if frame.format.name == "rgb24":
         return np.asarray(frame.to_ndarray(), np.uint8)
     source_range = ColorRange.JPEG if colour.full_range(frame) else ColorRange.MPEG

@@ -187,6 +187,39 @@ def test_a_foreign_folder_is_not_written_into(tmp_path: Path) -> None:
         evaluate(Request(ours, theirs, theirs, metrics=("l1",)))
 
 
+def test_the_work_folder_of_another_command_is_not_taken_for_ours(tmp_path: Path) -> None:
+    ours, theirs = write_set(tmp_path / "set", {"a": 3})
+    kept = tmp_path / "out" / "work" / "ledger"
+    kept.mkdir(parents=True)
+    with pytest.raises(BadRequest, match="other things"):
+        evaluate(Request(ours, theirs, tmp_path / "out", metrics=("l1",)))
+    assert kept.is_dir()
+
+
+def test_an_evaluation_can_be_made_again_in_its_folder(tmp_path: Path) -> None:
+    ours, theirs = write_set(tmp_path / "set", {"a": 3})
+    request = Request(ours, theirs, tmp_path / "out", metrics=("l1",))
+    first, second = evaluate(request).numbers, evaluate(request).numbers
+    assert first == second
+
+
+def test_frames_right_in_both_folders_are_one_video(tmp_path: Path) -> None:
+    write_frames(tmp_path / "results", moving(3, noise=5))
+    write_frames(tmp_path / "truth", moving(3))
+    [pair] = match(tmp_path / "results", tmp_path / "truth").pairs
+    assert pair.frames == 3
+
+
+def test_two_equally_truncated_videos_are_still_told(tmp_path: Path) -> None:
+    for side in ("generated", "truth"):
+        (tmp_path / side).mkdir()
+        encode_clip(tmp_path / side / "a.mp4", moving(60, noise=40), Fraction(25))
+        path = tmp_path / side / "a.mp4"
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(BadInput, match=r"a\.mp4: cut short: \d+ of the 60 frames"):
+        match(tmp_path / "generated", tmp_path / "truth")
+
+
 def test_unknown_metrics_and_protocols_are_told() -> None:
     with pytest.raises(UnknownMeasure, match="no metric 'fvdd'"):
         chosen(("disco",), ("fvdd",))

@@ -29,8 +29,8 @@ def split_dataset(name: str, root: Path, out: Path) -> Iterator[str]:
     Training videos of frames are encoded once (what is there already stays). Raises BadLayout, BadInput.
     """
     found = ADAPTERS[name](root)
-    if out.resolve() == root.resolve():
-        raise BadLayout(f"--out {out} is the dataset itself; choose another folder")
+    if out.resolve().is_relative_to(root.resolve()):
+        raise BadLayout(f"--out {out} is the dataset itself, or in it; choose another folder")
     train, test = found.part("train"), found.part("test")
     yield f"{name}: {len(train)} videos to train on, {len(test)} to test on; rule: {found.rule}"
     yield from (f"note: {note}" for note in found.notes)
