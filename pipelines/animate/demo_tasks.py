@@ -12,18 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.animate.jobs import BadJob, JobLine, parse_job
-from pipelines.animate.picture import BadPicture, read_picture
+from pipelines.animate.picture import BadPicture
 from pipelines.animate.run import run_animate
 from pipelines.animate.settings import AnimateSettings
+from pipelines.animate.upload import look_at
 from pipelines.engine.atomic import DiskFull
 from pipelines.engine.isolation import ChildDied, IsolatedWorker
 from pipelines.engine.setup_error import SetupError
-from pipelines.video.probe import BadVideo, probe
+from pipelines.video.probe import BadVideo
 
 UPLOAD = re.compile(r"[0-9a-f]{32}")
 # What the page may set of a job.
 FIELDS = ("seed", "steps", "guidance", "framing", "fps", "start", "seconds", "person", "reference_person", "audio")
-CHECK_SECONDS = 60.0
+CHECK_SECONDS = 180.0
 
 
 class Refused(ValueError):
@@ -70,7 +71,7 @@ class Tasks:
     def look_at(self, kind: str, path: Path) -> dict[str, Any]:
         """What an uploaded file is, by its content. A file that is no use is removed; raises `Refused`."""
         try:
-            size = self._child.call(_look_at, kind, str(path), self.settings.min_side)
+            size = self._child.call(look_at, kind, str(path), self.settings.min_side)
         except (BadPicture, BadVideo, ChildDied) as error:
             path.unlink(missing_ok=True)
             told = str(error).replace(str(path), "the file")
@@ -121,12 +122,3 @@ class Tasks:
         except (DiskFull, SetupError, OSError, RuntimeError, ValueError) as error:
             traceback.print_exc()
             task.message, task.state = str(error), "failed"
-
-
-def _look_at(kind: str, path: str, min_side: int) -> dict[str, Any]:
-    """In the child process."""
-    if kind == "reference":
-        picture = read_picture(path, min_side)
-        return {"width": picture.shape[1], "height": picture.shape[0]}
-    info = probe(path, min_side=min_side)
-    return {"width": info.width, "height": info.height, "seconds": round(info.duration, 2), "fps": float(info.fps)}

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from pipelines.animate.planned import PlannedJob
 from pipelines.animate.sampling import FRAMES_FOLDER
 from pipelines.animate.workers import PUBLISHED
+from pipelines.engine.atomic import file_digest
 from pipelines.engine.ledger import Ledger, Record, Unit
 from pipelines.engine.storage import Store
 
 
 def publish(ledger: Ledger, out: Store, units: Mapping[str, Unit], job: PlannedJob) -> list[str]:
-    """Copy what the job's finished units made into `out`; what is there already in the same size stays. Returns names.
+    """Copy what the job's finished units made into `out`; what is there already stays. Returns names.
 
     The video comes last: where it is, everything else of the job is.
     """
@@ -46,5 +47,9 @@ def _copy_frames(ledger: Ledger, out: Store, record: Record, name: str) -> list[
 
 
 def _put(ledger: Ledger, out: Store, record: Record, file: str, key: str) -> None:
-    if out.size(key) != record.files[file]["bytes"]:
-        out.put(key, ledger.folder_of(record, only=file) / file)
+    here = out.local(key)
+    if here is not None and out.size(key) == record.files[file]["bytes"]:
+        # Another job of this name may have left a file of the same size.
+        if file_digest(here) == record.files[file]["sha256"]:
+            return
+    out.put(key, ledger.folder_of(record, only=file) / file)
