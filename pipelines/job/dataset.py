@@ -21,7 +21,7 @@ from pipelines.shard_format import SCHEMA_VERSION
 
 # "index" came later: shards of older outputs have none, and are indexed by whoever reads them.
 SHARD_FACTS = ("sha256", "bytes", "samples", "frames", "index")
-PROVENANCE = ("url", "uploader", "title", "licence", "date", "platform")
+PROVENANCE = ("url", "uploader", "title", "licence", "date", "platform", "consent")
 
 
 @dataclass(frozen=True)
