@@ -16,6 +16,7 @@ from pipelines.evaluate.measure import Measured
 from pipelines.evaluate.metrics import bootstrap
 from pipelines.evaluate.metrics.frechet import Gaussian, TooFew, frechet_distance, frechet_of_features
 from pipelines.evaluate.metrics.kid import kid
+from pipelines.evaluate.metrics.psnr import EQUAL
 from pipelines.evaluate.numbers import Number
 from pipelines.evaluate.protocols import FEATURES, Measure
 from pipelines.evaluate.store import read_measured
@@ -59,6 +60,7 @@ class Set:
         self.files, self.resized, self.available = files, resized, available
         self.rows: list[PerVideo] = []
         self.sums: dict[str, list[tuple[float, int]]] = {}
+        self.equal: dict[str, int] = {}
         self.judge: str | None = None
         for measured in self:
             means: dict[str, float | None] = {}
@@ -66,6 +68,8 @@ class Set:
                 known = values[~np.isnan(values)]
                 self.sums.setdefault(key, []).append((float(known.sum()), len(known)))
                 means[key] = float(known.mean()) if len(known) else None
+                if key.startswith("psnr"):
+                    self.equal[key] = self.equal.get(key, 0) + int((values == EQUAL).sum())
             self.judge = next((key for key in JUDGES if key in measured.values), None)
             worst = _worst(measured.values[self.judge], self.judge) if self.judge else ()
             self.rows.append(PerVideo(measured.name, measured.frames, measured.size, means, worst))
@@ -90,13 +94,16 @@ class Set:
         if counts.sum() == 0:
             return self._number(measure, reason="no frame of the truth shows what it measures")
         without = [row.name for row, number in zip(self.rows, counts) if number == 0]
+        notes = _notes("without a value", without)
+        if equal := self.equal.get(measure.key):
+            notes = (*notes, f"{equal} of {int(counts.sum())} frames equal the truth and count {EQUAL:g} dB each")
         return self._number(
             measure,
             value=float(sums.sum() / counts.sum()),
             interval=bootstrap.of_mean(sums, counts, resampling.videos, resampling.seed),
             frames=int(counts.sum()),
             videos=int((counts > 0).sum()),
-            notes=_notes("without a value", without),
+            notes=notes,
         )
 
     def _statistic(self, measure: Measure, resampling: Resampling) -> Number:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -23,9 +24,10 @@ from pipelines.evaluate.measure import Measurer
 from pipelines.evaluate.nets.resnet3d import MEAN
 from pipelines.evaluate.numbers import Number
 from pipelines.evaluate.pairs import match
-from pipelines.evaluate.protocols import I3D, INCEPTION, MEASURES, RESNET3D, chosen
+from pipelines.evaluate.protocols import I3D, I3D_SCRIPT, INCEPTION, MEASURES, RESNET3D, chosen
 from pipelines.evaluate.run import Evaluation, Request, evaluate
 from pipelines.evaluate.store import write_measured
+from tests.evaluate.test_networks import Stub
 from tests.evaluate.videos import write_set
 
 LENGTHS = {"a": 20, "b": 18, "c2": 17, "c10": 16, "short": 9}
@@ -203,6 +205,25 @@ def test_the_values_of_frames_are_pooled_over_videos(tmp_path: Path) -> None:
     done = evaluate(Request(ours, theirs, tmp_path / "out", metrics=("l1",)))
     all_frames = [np.abs(pictures(ours / n) - pictures(theirs / n)).mean((1, 2, 3)) / 255 for n in ("a", "b")]
     assert numbers_of(done)["l1.corrected"].value == pytest.approx(np.concatenate(all_frames).mean(), rel=1e-6)
+
+
+def test_frames_copied_from_the_truth_are_told_beside_the_psnr(tmp_path: Path) -> None:
+    ours, theirs = write_set(tmp_path, {"a": 4})
+    shutil.copy(theirs / "a" / "0.png", ours / "a" / "0.png")
+    number = numbers_of(evaluate(Request(ours, theirs, tmp_path / "out", metrics=("psnr",))))["psnr.corrected"]
+    assert number.notes == ("1 of 4 frames equal the truth and count 100 dB each",)
+
+
+def test_stylegan_vs_file_needs_the_users_word_and_has_a_name_of_its_own(tmp_path: Path, stand_ins: Path) -> None:
+    torch.jit.script(Stub()).save(stand_ins / "weights" / I3D_SCRIPT)
+    ours, theirs = write_set(tmp_path / "set", {"a": 17, "b": 18})
+    request = Request(ours, theirs, tmp_path / "out", metrics=("fvd_stylegan_v",), protocols=("corrected",))
+    [refused] = evaluate(request).numbers
+    assert refused.value is None
+    assert "runs a program" in str(refused.reason)
+    [number] = evaluate(replace(request, allow_torchscript=True)).numbers
+    assert (number.metric, number.clips) == ("fvd_stylegan_v", 5)
+    assert number.value is not None
 
 
 def test_no_two_measures_share_a_key() -> None:
