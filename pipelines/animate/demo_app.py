@@ -57,6 +57,10 @@ def make_app(tasks: Tasks, told: dict[str, Any], token: str, port: int, max_uplo
             return answer
         return HTMLResponse(page)
 
+    @app.get("/favicon.ico")
+    async def icon() -> Response:
+        return Response(status_code=204)
+
     @app.post("/uploads/{kind}")
     async def upload(kind: str, request: Request) -> Response:
         if kind not in ("reference", "driving"):

@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 from pipelines.settings import BadSettings, build
 
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,119}")
+NAME = re.compile(r"[^\W][^/\\\x00-\x1f\x7f]*")
+MAX_NAME = 150
 SIZE = re.compile(r"(\d{1,6})\s*[xX,]\s*(\d{1,6})")
 MAX_SIDE = 4096
 MAX_FILE = 64 << 20
@@ -75,8 +76,9 @@ class JobSpec:
 
     def check(self) -> None:
         """Raises `BadJob` with reason bad_job, empty_span or bad_size for values that make no sense."""
-        if self.name is not None and not NAME.fullmatch(self.name):
-            raise BadJob("bad_job", f"name: letters, digits, '_', '-' and '.' only, at most 120, not {self.name!r}")
+        if self.name is not None and (not NAME.fullmatch(self.name) or len(self.name.encode()) > MAX_NAME):
+            told = f"expected a file name of at most {MAX_NAME} bytes that begins with a letter or digit"
+            raise BadJob("bad_job", f"name: {told}, got {self.name[:200]!r}")
         finite = (*self.guidance, self.motion_bucket, self.noise_aug, self.start, self.seconds or 0.0, self.fps or 1.0)
         if not all(math.isfinite(number) for number in finite):
             raise BadJob("bad_job", "a number of the job is not finite")

@@ -67,6 +67,9 @@ def find_model(settings: ModelSettings, content: Callable[[Path], str]) -> Model
     except (BadFolder, BadConfig) as error:
         raise SetupError(f"model: {error}") from error
     encoders = _encoders(settings, folder, config)
+    for part in ("vae", "image_encoder"):
+        if not (encoders / part / "config.json").is_file():
+            raise SetupError(f"model: {encoders / part} is not there or has no config.json: say where with --encoders")
     hashes = {f"encoders/{name}": content(path) for name, path in _files(encoders, ENCODER_PARTS)}
     if folder is None:
         from model.config import as_data

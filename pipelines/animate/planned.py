@@ -17,6 +17,8 @@ from pipelines.engine.atomic import digest
 from pipelines.engine.ledger import Unit
 from pipelines.engine.stage import unit_of
 
+SUFFIXES = (".mp4", ".compare.mp4", ".json", ".c2pa.json", ".poses.npz", ".preview.png", ".frames")
+"""Of the files in the output folder, behind a job's name."""
 # What changes the pixels of a result; the other fields of a job say which files are written.
 PIXEL_FIELDS = (
     "seed",
@@ -137,14 +139,15 @@ def plan_jobs(
     for line in lines:
         try:
             job = _plan(line, model, base, root, content)
-            if job.name in names:
-                told = "is the same job" if job.spec.name is None else f"has the name {job.name!r} already"
-                raise BadJob("duplicate", f"{line.where}: {names[job.name]} {told}")
+            files = [f"{job.name}{suffix}" for suffix in SUFFIXES]
+            if taken := next((file for file in files if file in names), None):
+                told = "is the same job" if job.spec.name is None else f"writes {taken!r} already"
+                raise BadJob("duplicate", f"{line.where}: {names[taken]} {told}")
         except BadJob as error:
             told = str(error) if line.where in str(error) else f"{line.where}: {error}"
             refused.append(Refused(line.where, line.spec.name if line.spec else None, error.reason, told))
             continue
-        names[job.name] = line.where
+        names |= dict.fromkeys(files, line.where)
         planned.append(job)
     return planned, refused
 

@@ -47,9 +47,8 @@ def _copy_frames(ledger: Ledger, out: Store, record: Record, name: str) -> list[
 
 
 def _put(ledger: Ledger, out: Store, record: Record, file: str, key: str) -> None:
-    here = out.local(key)
-    if here is not None and out.size(key) == record.files[file]["bytes"]:
-        # Another job of this name may have left a file of the same size.
-        if file_digest(here) == record.files[file]["sha256"]:
-            return
-    out.put(key, ledger.folder_of(record, only=file) / file)
+    here, expected = out.local(key), record.files[file]
+    # Another job of this name may have left a file of the same size.
+    same = out.size(key) == expected["bytes"] and here is not None and file_digest(here) == expected["sha256"]
+    if not same:
+        out.put(key, ledger.folder_of(record, only=file) / file)

@@ -85,7 +85,10 @@ def run_animate(
         removed, risks = context.ledger.sweep()
         if removed:
             log.info("removed %d unfinished folders of earlier runs", removed)
-        store.put("animate.yaml", yaml.safe_dump(plain(settings), sort_keys=False).encode())
+        # The folder of a single result belongs to the user.
+        (store if work is None else work_store).put(
+            "animate.yaml", yaml.safe_dump(plain(settings), sort_keys=False).encode()
+        )
         run = Run(context, jobs, risks)
         if retry_quarantined:
             run.reopen_quarantined()

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.animate.jobs import BadJobFile, read_jobs
+from pipelines.animate.jobs import BadJobFile, JobLine, parse_job, read_jobs
+from pipelines.animate.planned import plan_jobs
 from pipelines.animate.run import run_animate
 from tests.animate.conftest import SMALL, settings_from
 
@@ -136,3 +137,12 @@ def test_a_file_without_jobs_is_refused_as_a_whole(content: bytes, tmp_path: Pat
     (tmp_path / "jobs.jsonl").write_bytes(content)
     with pytest.raises(BadJobFile):
         read_jobs(tmp_path / "jobs.jsonl")
+
+
+def test_two_jobs_never_write_the_same_file(inputs: Path):
+    good = {"reference": "reference.png", "driving": "driver.mp4"}
+    asked = [{**good, "name": "a"}, {**good, "name": "a.compare"}, {**good, "name": "a"}, good, good]
+    lines = [JobLine(f"line {n}", parse_job(job, "")) for n, job in enumerate(asked, 1)]
+    jobs, refused = plan_jobs(lines, settings_from({}), None, inputs, lambda path: path.name)
+    assert [job.where for job in jobs] == ["line 1", "line 4"]
+    assert [(r.where, r.reason) for r in refused] == [(f"line {n}", "duplicate") for n in (2, 3, 5)]
