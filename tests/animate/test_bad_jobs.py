@@ -79,6 +79,7 @@ def test_every_bad_job_ends_with_its_reason_and_every_good_one_with_a_video(inpu
     assert again.seconds == {}, "what was refused is not tried again"
 
 
+@pytest.mark.slow
 def test_a_mended_file_is_another_source(inputs: Path, tmp_path: Path):
     folder = tmp_path / "in"
     folder.mkdir()

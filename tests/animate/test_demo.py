@@ -49,10 +49,9 @@ def test_another_name_and_another_page_are_refused(client: Any):
 @pytest.mark.parametrize("kind", ["reference", "driving"])
 def test_a_file_is_known_by_its_content_and_thrown_away_when_it_is_no_use(client: Any, kind: str):
     enter(client)
-    for content in (b"<script>alert(1)</script>", b"\x89PNG\r\n\x1a\n", b""):
-        answer = client.post(f"/uploads/{kind}", content=content, headers={"content-type": "image/png"})
-        assert answer.status_code == 422
-        assert "run" not in answer.json()["error"], "paths of this machine are not told"
+    answer = client.post(f"/uploads/{kind}", content=b"\x89PNG\r\n\x1a\n", headers={"content-type": "image/png"})
+    assert answer.status_code == 422
+    assert "/" not in answer.json()["error"], "paths of this machine are not told"
     assert list(client.tasks.uploads.iterdir()) == []
 
 
@@ -65,6 +64,7 @@ def test_a_file_that_is_too_large_is_refused_before_and_while_it_comes(client: A
     assert list(client.tasks.uploads.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_too_many_files_are_refused(client: Any, inputs: Path):
     enter(client)
     picture = (inputs / "reference.png").read_bytes()
