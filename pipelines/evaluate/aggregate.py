@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 from pipelines.evaluate.availability import Available, resize_told
 from pipelines.evaluate.measure import Measured
 from pipelines.evaluate.metrics import bootstrap
-from pipelines.evaluate.metrics.frechet import Gaussian, TooFew, frechet_distance, frechet_of_features
+from pipelines.evaluate.metrics.frechet import (
+    Gaussian,
+    TooFew,
+    frechet_distance,
+    frechet_of_draw,
+    frechet_of_features,
+)
 from pipelines.evaluate.metrics.kid import kid
 from pipelines.evaluate.metrics.psnr import EQUAL
 from pipelines.evaluate.numbers import Number
@@ -133,16 +139,19 @@ class Set:
     ) -> tuple[float, tuple[float, float] | None, int]:
         sides = [self._sides(measure, index) for index in used]
         taken = sum(len(ours) for ours, _ in sides)
-        distance = kid if measure.kind == "kid" else frechet_of_features
+        everything = range(len(sides))
+        if measure.kind == "kid":
+            value = kid(*_joined(sides, everything))
+        elif taken < FEATURES_WIDTH[measure.features]:
+            value = frechet_of_features(*_joined(sides, everything))
+        else:
+            ours, theirs = (reduce(Gaussian.merge, (Gaussian.of(pair[side]) for pair in sides)) for side in (0, 1))
+            value = frechet_distance(ours, theirs)
+        distance = kid if measure.kind == "kid" else frechet_of_draw
 
         def statistic(drawn: Sequence[int]) -> float:
             return distance(*_joined(sides, drawn))
 
-        if measure.kind == "frechet" and taken >= FEATURES_WIDTH[measure.features]:
-            ours, theirs = (reduce(Gaussian.merge, (Gaussian.of(pair[side]) for pair in sides)) for side in (0, 1))
-            value = frechet_distance(ours, theirs)
-        else:
-            value = statistic(range(len(sides)))
         if sum(ours.nbytes + theirs.nbytes for ours, theirs in sides) > HELD:
             return value, None, taken
         interval = bootstrap.of_statistic(value, len(used), statistic, resampling.statistics, resampling.seed)

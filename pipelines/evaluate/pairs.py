@@ -64,7 +64,8 @@ def _pair(result: Video, truth: Video, size: tuple[int, int] | None) -> Pair:
     elif count == 1:
         problems.append(f"{result.where}: a single frame is no video")
     elif min(size or own) < LEAST_SIDE:
-        problems.append(f"{result.where}: {own[0]} x {own[1]}; sides of at least {LEAST_SIDE} pixels are needed")
+        width, height = size or own
+        problems.append(f"{result.where}: {width} x {height}; sides of at least {LEAST_SIDE} pixels are needed")
     if own != other and size is None:
         problems.append(f"{result.where}: {own[0]} x {own[1]}, {truth.where} has {other[0]} x {other[1]}; "
                         "--size WIDTHxHEIGHT resizes both and says so in every number")  # fmt: skip

@@ -13,7 +13,13 @@ from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import poly_mmd
 
-from pipelines.evaluate.metrics.frechet import Gaussian, TooFew, frechet_distance, frechet_of_features
+from pipelines.evaluate.metrics.frechet import (
+    Gaussian,
+    TooFew,
+    frechet_distance,
+    frechet_of_draw,
+    frechet_of_features,
+)
 from pipelines.evaluate.metrics.kid import kid
 
 
@@ -81,6 +87,13 @@ def test_it_is_torchmetrics_on_a_random_net(pictures: tuple[Tensor, Tensor], cou
     with torch.no_grad():
         ours = frechet_of_features(net(a).numpy(), net(b).numpy())
     assert ours == pytest.approx(float(reference.compute()), rel=1e-4)
+
+
+@pytest.mark.parametrize(("count", "rank"), [(200, 64), (200, 30), (40, 64)])
+def test_the_quick_form_for_draws_agrees(count: int, rank: int) -> None:
+    a, b = features(count, 64, 0), features(count, 64, 1, 0.3)
+    a[:, rank:], b[:, rank:] = 0, 0
+    assert frechet_of_draw(a, b) == pytest.approx(frechet_of_features(a, b), rel=1e-4)
 
 
 def test_of_a_set_with_itself_it_is_nothing() -> None:

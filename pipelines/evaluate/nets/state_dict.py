@@ -29,10 +29,13 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         held = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise WeightsError(path, "there is no such file") from error
-    except (pickle.UnpicklingError, safetensors.SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
-        told = str(error).strip().splitlines()
-        raise WeightsError(path, f"cannot be read as plain tensors ({told[0][:200] if told else error!r}); "
-                           "download it again, or convert it to safetensors where you trust it") from error  # fmt: skip
+    except OSError as error:
+        raise WeightsError(path, f"cannot be read: {error.strerror or error}") from error
+    except (pickle.UnpicklingError, safetensors.SafetensorError, RuntimeError, EOFError, ValueError) as error:
+        # PyTorch's own message recommends to run what is in the file.
+        raise WeightsError(
+            path, "is damaged, or holds more than plain tensors; download it again, or convert it where you trust it"
+        ) from error
     if isinstance(held, Mapping) and isinstance(held.get("state_dict"), Mapping):
         held = held["state_dict"]
     if not isinstance(held, Mapping) or not all(isinstance(value, Tensor) for value in held.values()):
