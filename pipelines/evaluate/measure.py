@@ -40,13 +40,19 @@ class Measured:
     features: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
 
 
-def _of_frames() -> dict[str, OfFrame]:
-    from pipelines.evaluate.metrics import ssim  # scikit-image takes a second to import, and is optional
+OF_FRAMES: dict[str, OfFrame] = {
+    "l1.disco": l1.l1_disco, "l1.corrected": l1.l1, "psnr.disco": psnr.psnr_disco, "psnr.corrected": psnr.psnr,
+}  # fmt: skip
 
-    return {
-        "l1.disco": l1.l1_disco, "l1.corrected": l1.l1, "psnr.disco": psnr.psnr_disco, "psnr.corrected": psnr.psnr,
-        "ssim.disco": ssim.ssim_disco, "ssim.corrected": ssim.ssim,
-    }  # fmt: skip
+
+def _of_frames(keys: set[str]) -> dict[str, OfFrame]:
+    found = {key: function for key, function in OF_FRAMES.items() if key in keys}
+    if keys & {"ssim.disco", "ssim.corrected"}:
+        from pipelines.evaluate.metrics import ssim  # scikit-image is optional
+
+        both = {"ssim.disco": ssim.ssim_disco, "ssim.corrected": ssim.ssim}
+        found |= {key: function for key, function in both.items() if key in keys}
+    return found
 
 
 class Measurer:
@@ -62,7 +68,7 @@ class Measurer:
         self.measures = [m for m in measures if m.key not in available.absent]
         keys = {m.key for m in self.measures}
         self.device, self.resized, self.allow_constant = device, resized, allow_constant
-        self.of_frames = {key: function for key, function in _of_frames().items() if key in keys} if keys else {}
+        self.of_frames = _of_frames(keys)
         self.temporal = [m for m in self.measures if m.metric in TEMPORAL]
         self.extractors = extractors({m.features for m in self.measures if m.features}, available, device)
         self.lpips_keys = [m for m in self.measures if m.metric == "lpips"]
@@ -70,9 +76,8 @@ class Measurer:
         if self.lpips_keys:
             assert available.heads is not None, "LPIPS is absent without its heads"
             self.lpips = lpips.Lpips(load_vgg16(available.files[VGG16]), available.heads).to(device)
-        estimated = {m.metric for m in self.measures if m.kind == "estimator"}
-        self.estimated = estimated
-        self.estimators = Estimators(available, device) if estimated else None
+        self.estimated = {m.metric for m in self.measures if m.kind == "estimator"}
+        self.estimators = Estimators(available, device) if self.estimated else None
 
     def __call__(self, pair: Pair) -> Measured:
         """Raises BadInput for frames that cannot be read or compared."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -183,6 +184,16 @@ def test_without_a_file_a_metric_is_absent_with_the_reason_and_the_rest_is_there
         else:
             assert number.value is None
             assert "was not found: vividpose weights how-to" in str(number.reason)
+
+
+def test_without_optional_packages_their_metrics_are_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("skimage", "torchmetrics"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules, "pipelines.evaluate.metrics.ssim", raising=False)
+    ours, theirs = write_set(tmp_path, {"a": 3})
+    numbers = numbers_of(evaluate(Request(ours, theirs, tmp_path / "out", metrics=("l1", "ssim"))))
+    assert numbers["l1.corrected"].value is not None
+    assert "pip install 'vividpose[evaluate]'" in str(numbers["ssim.corrected"].reason)
 
 
 def test_videos_shorter_than_a_clip_leave_fvd_absent_with_the_reason(stand_ins: Path) -> None:
