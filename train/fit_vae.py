@@ -43,8 +43,9 @@ CONTRAST = 2.0
 CROP, FRAMES, CLIPS = 32, 2, 4
 SHORT_SIDES = (64, 80, 112)
 KL_WEIGHT = 3e-4
-COLOUR_WEIGHT = 2.0
-"""Of the error of the means over 8x8 pixels: without it the few latents are spent on edges, and colours merge."""
+COLOUR_GAIN = 2.0
+"""The first three latents are told to be the mean colour (-1..1) of their 4x4 pixels times this; the fourth is free.
+Left alone all four are spent on edges, and in so short a fit colours merge."""
 
 Clip = NDArray[np.uint8]
 
@@ -148,8 +149,8 @@ def start_nearly_linear(vae: AutoencoderKLTemporalDecoder) -> None:
 
 
 def fit(clips: list[Clip], steps: int, seed: int, start: Path | None = None) -> AutoencoderKLTemporalDecoder:
-    """L1 on samples of the posterior, of pixels and of colours, and a little KL; then the scaling for latents of
-    unit deviation. start: a folder with a VAE to go on from."""
+    """L1 of samples of the posterior, L1 of the colour latents, and a little KL; then the scaling for latents of unit
+    deviation. start: a folder with a VAE to go on from."""
     torch.manual_seed(seed)
     draws = torch.Generator().manual_seed(seed)
     if start is None:
@@ -157,7 +158,7 @@ def fit(clips: list[Clip], steps: int, seed: int, start: Path | None = None) -> 
         start_nearly_linear(vae)
     else:
         vae = AutoencoderKLTemporalDecoder.from_pretrained(start, torch_dtype=torch.float32).train()
-    rate = 2e-3 if start is None else 6e-4
+    rate = 2e-3 if start is None else 1e-3
     optimizer = torch.optim.Adam(vae.parameters(), rate, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.05)
     running = 0.0
@@ -166,9 +167,10 @@ def fit(clips: list[Clip], steps: int, seed: int, start: Path | None = None) -> 
         output = vae.decode(posterior.sample(draws), num_frames=FRAMES).sample
         kl = posterior.kl().mean() / posterior.mean[0].numel()
         error = functional.l1_loss(output, clip)
-        colour = functional.avg_pool2d(output - clip, 8).abs().mean()
+        means = COLOUR_GAIN * functional.avg_pool2d(clip, 4)
+        colour = functional.l1_loss(posterior.mean[:, :3], means)
         optimizer.zero_grad(set_to_none=True)
-        (error + COLOUR_WEIGHT * colour + KL_WEIGHT * kl).backward()
+        (error + colour + KL_WEIGHT * kl).backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         optimizer.step()
         schedule.step()
