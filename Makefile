@@ -13,7 +13,7 @@ PIP    := $(BIN)/pip install --quiet --no-compile -c constraints.txt
 # Anything else for the command, e.g. ARGS="--strict --executor inline".
 ARGS   ?=
 # SRC may hold spaces, so it is quoted below and handed over through the environment.
-export SRC OUT DATA MODEL JOBS GENERATED TRUTH
+export SRC OUT DATA MODEL JOBS GENERATED TRUTH EVALUATION
 # One thread per numerical operator: parallelism comes from the actors, and results do not depend on the machine.
 export OMP_NUM_THREADS ?= 1
 
@@ -27,7 +27,7 @@ help:
 	@echo "make latents DATA=data MODEL=folder   encode every frame once, for the trainer"
 	@echo "make train CONFIG=tiny [RANKS=2]      train; the same command goes on where it was"
 	@echo "make animate JOBS=jobs.jsonl MODEL=folder OUT=results   reference pictures and driving videos to mp4"
-	@echo "make evaluate GENERATED=a TRUTH=b DATASET=generic OUT=report   the paper's metrics and tables"
+	@echo "make evaluate GENERATED=a TRUTH=b DATASET=generic [EVALUATION=evaluation]   the paper's metrics and tables"
 	@echo "make doctor                      what is installed, what is missing"
 	@echo "make test | test-all             the tests; with the slow ones"
 	@echo "make check                       linter and type checker"
@@ -87,7 +87,7 @@ animate: $(VENV)/.base
 	@$(BIN)/vividpose animate --jobs "$$JOBS" --model "$$MODEL" --out "$$OUT" $(ARGS)
 
 evaluate: $(VENV)/.evaluate
-	@$(BIN)/vividpose evaluate "$$GENERATED" "$$TRUTH" --dataset $(or $(DATASET),generic) --out "$$OUT" $(ARGS)
+	@$(BIN)/vividpose evaluate "$$GENERATED" "$$TRUTH" --dataset $(or $(DATASET),generic) --out "$${EVALUATION:-evaluation}" $(ARGS)
 
 docker:
 	docker build -f docker/Dockerfile --target pipelines -t vividpose-pipelines .
