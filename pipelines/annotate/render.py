@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 RENDER_FILE = "render.mp4"
 # Raise together with the rasteriser's, the lighting's or the encoder's output.
-VERSION = "1"
+VERSION = "2"
 
 
 class RenderStage:

@@ -30,7 +30,7 @@ class IngestStage:
 
     settings: ShardsSettings
     name: str = "ingest"
-    version: str = "1"
+    version: str = "2"
 
     def identity(self) -> dict[str, Any]:
         return {"config": plain(self.settings.ingest)}

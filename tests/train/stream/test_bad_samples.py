@@ -60,7 +60,7 @@ def test_a_damaged_sample_is_replaced_and_named(tmp_path: Path, settings: Stream
 def test_the_replacement_is_the_same_for_other_ranks_and_workers(tmp_path: Path, settings: StreamSettings):
     out = with_damage(tmp_path / "d", DAMAGES["no npz"], (1, 2, 6))
     alone = list(islice(stream_of(out, settings), 8))
-    forked = replace(settings, workers=2, start_method="fork", data=(DataSettings(str(out)),))
+    forked = replace(settings, workers=2, data=(DataSettings(str(out)),))
     pairs = [list(islice(Stream(forked, rank, 2), 4)) for rank in range(2)]
     together: list[TrainBatch] = [pairs[position % 2][position // 2] for position in range(8)]
     assert [batch.keys for batch in alone] == [batch.keys for batch in together]

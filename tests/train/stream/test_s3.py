@@ -40,7 +40,6 @@ def test_s3_gives_the_same_batches_in_this_process_in_workers_and_from_a_cache(
     ways = {
         "in process": there,
         "workers": replace(there, workers=2),
-        "forked workers": replace(there, workers=2, start_method="fork"),
         "cache": replace(there, workers=2, cache=CacheSettings(str(tmp_path / "cache"))),
     }
     for name, way in ways.items():

@@ -154,8 +154,8 @@ def _read_all(source: str, cache: Path, hashes: dict[str, str], seed: int, resul
 
 def test_processes_share_copies_while_some_are_removed(tmp_path: Path):
     source, hashes = file_shards(tmp_path)
-    results: multiprocessing.Queue = multiprocessing.get_context("fork").Queue()
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")  # a fork of a process with threads may stand still
+    results: multiprocessing.Queue = context.Queue()
     readers = [
         context.Process(target=_read_all, args=(source, tmp_path / "cache", hashes, n, results)) for n in range(4)
     ]
@@ -181,7 +181,7 @@ def _hang(source: str, cache: Path, hashes: dict[str, str]) -> None:
 
 def test_a_killed_copy_leaves_nothing_that_is_taken_for_whole(tmp_path: Path):
     source, hashes = file_shards(tmp_path)
-    child = multiprocessing.get_context("fork").Process(target=_hang, args=(source, tmp_path / "cache", hashes))
+    child = multiprocessing.get_context("spawn").Process(target=_hang, args=(source, tmp_path / "cache", hashes))
     child.start()
     while not list((tmp_path / "cache").glob("*/.*.tmp.*")):
         time.sleep(0.01)

@@ -42,8 +42,7 @@ def content(batch: TrainBatch) -> str:
 @pytest.mark.parametrize(("world", "workers"), [(2, 2), (4, 1)])
 def test_ranks_and_workers_change_nothing(settings: StreamSettings, world: int, workers: int):
     alone = read(settings, 1, 0, 6)
-    # fork: a fork server would import torch first, which is another test's matter and takes long.
-    together = read(replace(settings, workers=workers, start_method="fork"), world, 0, 6)
+    together = read(replace(settings, workers=workers), world, 0, 6)
     assert [content(batch) for batch in together] == [content(batch) for batch in alone]
 
 
@@ -62,16 +61,9 @@ def test_a_stream_goes_on_where_another_stopped_with_other_ranks(settings: Strea
 
 
 def test_read_ahead_is_not_in_the_state(settings: StreamSettings):
-    stream = Stream(replace(settings, workers=2, prefetch=4, start_method="fork"))
+    stream = Stream(replace(settings, workers=2, prefetch=4))
     next(iter(stream))
     assert stream.state()["position"] == 1
-
-
-@pytest.mark.slow
-def test_workers_of_a_fork_server_read_the_same(settings: StreamSettings):
-    alone = read(settings, 1, 0, 2)
-    together = read(replace(settings, workers=2), 1, 0, 2)
-    assert [content(batch) for batch in together] == [content(batch) for batch in alone]
 
 
 def test_the_trainers_own_random_numbers_are_not_touched(settings: StreamSettings):
