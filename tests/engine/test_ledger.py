@@ -97,6 +97,9 @@ def test_a_child_that_dies_once_is_tried_again(ledger: Ledger):
     assert (record.status, record.attempt) == ("done", 2)
 
 
+SPAWN = multiprocessing.get_context("spawn")  # a fork of a process with threads may stand still
+
+
 def _die(work: Path, run: str) -> None:
     def suicide(folder: Path) -> Outcome:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -106,7 +109,7 @@ def _die(work: Path, run: str) -> None:
 
 
 def _die_in_child(work: Path, run: str) -> int | None:
-    process = multiprocessing.get_context("fork").Process(target=_die, args=(work, run))
+    process = SPAWN.Process(target=_die, args=(work, run))
     process.start()
     process.join()
     return process.exitcode
@@ -147,11 +150,15 @@ def test_an_unexpected_error_goes_up_and_commits_nothing(ledger: Ledger):
     assert ledger.record("stage", UNIT.id) is None
 
 
+def _open_folder(work: Path, unit: Unit) -> None:
+    ledger = Ledger(work)
+    ledger.open_folder(ledger.begin(unit, "run-1"))
+
+
 def test_garbage_of_a_dead_process_goes_and_committed_work_stays(ledger: Ledger, work: Path):
     record = run_unit(ledger, UNIT, "run-1", writes("x"))
     other = Unit("stage", "1", "cd" * 32, "another", {}, {})
-    context = multiprocessing.get_context("fork")
-    process = context.Process(target=lambda: ledger.open_folder(ledger.begin(other, "run-1")))
+    process = SPAWN.Process(target=_open_folder, args=(work, other))
     process.start()
     process.join()
     assert ledger.sweep()[0] == 1
@@ -184,8 +191,7 @@ def _commit_some(work: Path, numbers: range) -> None:
 
 
 def test_many_processes_commit_at_once_and_each_unit_has_one_winner(work: Path, ledger: Ledger):
-    context = multiprocessing.get_context("fork")
-    writers = [context.Process(target=_commit_some, args=(work, range(30))) for _ in range(8)]
+    writers = [SPAWN.Process(target=_commit_some, args=(work, range(30))) for _ in range(4)]
     for writer in writers:
         writer.start()
     for writer in writers:

@@ -82,9 +82,9 @@ def test_cached_numbers_are_those_of_the_pictures_that_the_stream_decodes(encode
 
 def test_ranks_and_workers_change_nothing(encoded: Path):
     alone = [batch.latents for batch in islice(stream_of(encoded), 4)]
-    forked = settings_of(encoded, workers=1, start_method="fork")
+    working = settings_of(encoded, workers=1)
     digest = encoders_digest(TINY)
-    ranks = [[b.latents for b in islice(Stream(forked, rank, 2, encoders=digest), 2)] for rank in range(2)]
+    ranks = [[b.latents for b in islice(Stream(working, rank, 2, encoders=digest), 2)] for rank in range(2)]
     assert all(torch.equal(a, ranks[p % 2][p // 2]) for p, a in enumerate(alone))  # type: ignore[arg-type]
 
 

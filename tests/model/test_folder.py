@@ -125,9 +125,7 @@ def test_only_a_vividpose_folder_is_overwritten(model: VividPose, tmp_path: Path
             save_model(model, tmp_path / name, overwrite=True)
 
 
-def test_killed_while_saving_the_old_folder_stays_whole(
-    model: VividPose, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _save_and_die(folder: Path) -> None:
     write, written = model_folder._write_part, []
 
     def dying(*arguments: Any) -> None:
@@ -136,11 +134,13 @@ def test_killed_while_saving_the_old_folder_stays_whole(
         if len(written) == 2:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    monkeypatch.setattr(model_folder, "_write_part", dying)
+    model_folder._write_part = dying
+    save_model(load_model(folder), folder, overwrite=True)
+
+
+def test_killed_while_saving_the_old_folder_stays_whole(folder: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    saving = multiprocessing.get_context("fork").Process(
-        target=save_model, args=(model, folder), kwargs={"overwrite": True}
-    )
+    saving = multiprocessing.get_context("spawn").Process(target=_save_and_die, args=(folder,))
     saving.start()
     saving.join()
     assert saving.exitcode == -signal.SIGKILL
