@@ -100,7 +100,7 @@ test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 test-all: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "slow or not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "slow or not slow" --timeout 3600 $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
