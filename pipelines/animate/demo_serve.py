@@ -40,5 +40,8 @@ def serve(
         app = make_app(Tasks(folder, settings), told, token, port, max_upload)
         tell(f"http://127.0.0.1:{port}/?token={token}")
         tell("Only this address works, and only on this machine. Ctrl-C ends it.")
-        config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
+        # A page that is still open must not keep Ctrl-C from ending the server.
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3
+        )
         uvicorn.Server(config).run(sockets=[listening])

@@ -34,5 +34,8 @@ def serve(out: Path, port: int = PORT, token: str | None = None) -> None:
         app = make_app(Path(out), token, port)
         print(f"http://127.0.0.1:{port}/?token={token}", flush=True)
         print("Only this address works, and only on this machine. Ctrl-C ends it.", flush=True)
-        config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
+        # A page that is still open must not keep Ctrl-C from ending the server.
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3
+        )
         uvicorn.Server(config).run(sockets=[listening])

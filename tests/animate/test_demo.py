@@ -103,9 +103,12 @@ def demo(tmp_path: Path) -> Iterator[str]:
         text=True,
     )
     assert process.stdout is not None
-    yield process.stdout.readline().strip()
-    process.terminate()
-    process.wait()
+    try:
+        yield process.stdout.readline().strip()
+        process.terminate()
+        process.wait(30)
+    finally:
+        process.kill()
 
 
 @pytest.mark.slow

@@ -192,8 +192,12 @@ def running(out: Path) -> Iterator[str]:
     code = f"from pipelines.audit.serve import serve; serve({str(out)!r}, 0)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        yield process.stdout.readline().strip()
-        process.terminate()
+        try:
+            yield process.stdout.readline().strip()
+            process.terminate()
+            process.wait(30)
+        finally:
+            process.kill()
 
 
 def test_decisions_are_taken_on_the_page(running: str, out: Path, chromium: Any):  # noqa: F811

@@ -21,7 +21,7 @@ _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(["deepspeed", "train.main"])
 
 MODEL = Path(__file__).with_name("tiny_of_tiny.yaml")
-PATIENCE = 300.0
+PATIENCE = 240.0
 
 
 def _enter(arguments: list[str], environment: dict[str, str], told: str) -> None:
@@ -56,7 +56,9 @@ class Run:
         """The largest exit code of the ranks."""
         for process in self.processes:
             process.join(PATIENCE)
-            assert process.exitcode is not None, f"still running: {self.told}"
+            if process.exitcode is None:
+                self.send(signal.SIGKILL)
+                raise AssertionError(f"still running: {self.told}")
         return max(process.exitcode for process in self.processes)
 
     def wait_for_step(self, step: int) -> None:

@@ -12,12 +12,12 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-import fsspec
 import pytest
 
+from pipelines.engine.storage import StorageError, open_store
 from pipelines.shard_format import BadSample
 from train.stream.settings import CacheSettings, DataSettings, StreamSettings
-from train.stream.storage import CachedStorage, LocalStorage, RemoteStorage, Unreachable, open_storage
+from train.stream.storage import CachedStorage, LocalStorage, RemoteStorage, open_storage
 from train.stream.stream import Stream
 
 
@@ -25,10 +25,10 @@ from train.stream.stream import Stream
 def remote(dataset: Path) -> str:
     """The small dataset behind a memory:// URL."""
     url = f"memory://{uuid.uuid4().hex}/data"
-    system, root = fsspec.core.url_to_fs(url)
+    store = open_store(url)
     for path in dataset.rglob("*"):
         if path.is_file():
-            system.pipe_file(f"{root}/{path.relative_to(dataset).as_posix()}", path.read_bytes())
+            store.put(path.relative_to(dataset).as_posix(), path)
     return url
 
 
@@ -62,26 +62,6 @@ def test_a_missing_remote_dataset_is_told(settings: StreamSettings):
         Stream(replace(settings, data=(DataSettings("memory://nowhere/at/all"),)))
 
 
-def test_storage_that_does_not_answer_is_asked_again_and_then_named(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(time, "sleep", lambda seconds: None)
-    storage = RemoteStorage("memory://x/y")
-    calls: list[int] = []
-
-    def request(system: object, root: str) -> bytes:
-        calls.append(1)
-        if len(calls) < 3:
-            raise OSError("connection reset")
-        return b"ok"
-
-    assert storage._again(request, "name") == b"ok"
-
-    def never(system: object, root: str) -> bytes:
-        raise OSError("connection reset")
-
-    with pytest.raises(Unreachable, match=r"memory://x/y/name cannot be read after 4 tries: connection reset"):
-        storage._again(never, "name")
-
-
 def test_the_end_of_a_file_inside_a_range_is_noticed(tmp_path: Path):
     (tmp_path / "x").write_bytes(b"abcdef")
     assert LocalStorage(tmp_path).ranges("x", [(1, 2), (4, 2)]) == [b"bc", b"ef"]
@@ -104,13 +84,27 @@ def test_urls_of_folders_are_folders(tmp_path: Path):
     assert open_storage(f"file://{tmp_path}").place == str(tmp_path)
 
 
+def test_a_place_of_another_kind_is_one_sentence():
+    with pytest.raises(StorageError, match=r"ftp://host/x: ftp:// is no place for a dataset; use a folder or one of s3"):
+        open_storage("ftp://host/x")
+
+
+def test_a_remote_shard_that_was_cut_off_is_a_bad_sample():
+    url, _ = shards(1)
+    assert RemoteStorage(url).ranges("shards/0.tar", [(998, 2), (5, 0)]) == [b"\0\0", b""]
+    with pytest.raises(BadSample, match="ends at byte 1000, before byte 1001"):
+        RemoteStorage(url).ranges("shards/0.tar", [(0, 4), (998, 3)])
+    with pytest.raises(BadSample, match="before byte 2010"):
+        RemoteStorage(url).ranges("shards/0.tar", [(0, 4), (2000, 10)])
+
+
 def shards(count: int, size: int = 1000) -> tuple[str, dict[str, str]]:
     url = f"memory://{uuid.uuid4().hex}/data"
-    system, root = fsspec.core.url_to_fs(url)
+    store = open_store(url)
     hashes = {}
     for number in range(count):
         data = bytes([number]) * size
-        system.pipe_file(f"{root}/shards/{number}.tar", data)
+        store.put(f"shards/{number}.tar", data)
         hashes[f"shards/{number}.tar"] = hashlib.sha256(data).hexdigest()
     return url, hashes
 
@@ -137,17 +131,10 @@ def test_a_copy_that_is_not_what_was_listed_is_not_kept(tmp_path: Path):
     assert not list(tmp_path.glob("*/*.tar*"))
 
 
-class FileRemote(RemoteStorage):
-    """Object storage that other processes can see too."""
-
-    def _system(self) -> tuple[fsspec.AbstractFileSystem, str]:
-        return fsspec.filesystem("file"), self.place
-
-
 def _read_all(source: str, cache: Path, hashes: dict[str, str], seed: int, results: multiprocessing.Queue) -> None:
     import random
 
-    storage = CachedStorage(FileRemote(source), cache, 3000, hashes)
+    storage = CachedStorage(RemoteStorage(source), cache, 3000, hashes)
     numbers = random.Random(seed).choices(range(8), k=200)
     results.put(all(storage.ranges(f"shards/{n}.tar", [(10, 3)]) == [bytes([n]) * 3] for n in numbers))
 
@@ -157,11 +144,12 @@ def test_processes_share_copies_while_some_are_removed(tmp_path: Path):
     context = multiprocessing.get_context("spawn")  # a fork of a process with threads may stand still
     results: multiprocessing.Queue = context.Queue()
     readers = [
-        context.Process(target=_read_all, args=(source, tmp_path / "cache", hashes, n, results)) for n in range(4)
+        context.Process(target=_read_all, args=(source, tmp_path / "cache", hashes, n, results), daemon=True)
+        for n in range(4)
     ]
     for reader in readers:
         reader.start()
-    assert [results.get(timeout=60) for _ in readers] == [True] * 4
+    assert [results.get(timeout=200) for _ in readers] == [True] * 4
     for reader in readers:
         reader.join()
     assert sum(path.stat().st_size for path in (tmp_path / "cache").glob("*/*.tar")) <= 3000
@@ -184,11 +172,12 @@ def test_a_killed_copy_leaves_nothing_that_is_taken_for_whole(tmp_path: Path):
     child = multiprocessing.get_context("spawn").Process(target=_hang, args=(source, tmp_path / "cache", hashes))
     child.start()
     while not list((tmp_path / "cache").glob("*/.*.tmp.*")):
+        assert child.is_alive()
         time.sleep(0.01)
     assert child.pid is not None
     os.kill(child.pid, signal.SIGKILL)
     child.join()
-    storage = CachedStorage(FileRemote(source), tmp_path / "cache", 1 << 30, hashes)
+    storage = CachedStorage(RemoteStorage(source), tmp_path / "cache", 1 << 30, hashes)
     assert storage.ranges("shards/0.tar", [(5, 1)]) == [b"\0"]
     assert not list((tmp_path / "cache").glob("*/.*.tmp.*"))
 
