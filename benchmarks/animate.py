@@ -1,11 +1,13 @@
 """Memory and time of `vividpose animate`: a short and a long driver in one run; the counts that memory is planned by.
 
     python -m benchmarks.animate length --reference a.png --driving b.mp4 [--seconds 5 180] [--fps 8] [--model tiny]
+        [--poses]
     python -m benchmarks.animate counts [--model vividpose]
 
-length: the driver's poses are estimated once, then played back and forth for as long as is asked, so that what is
-measured is drawing, sampling, decoding and encoding. Each length runs in a process of its own; the kernel tells the
-peak.
+length: the first two seconds of the driver, played back and forth for as long as is asked. Each length is one job, all
+of it in one process (what it starts apart: the child that reads foreign files); the kernel tells the largest peak of
+the two. --poses: the two seconds' poses are played instead, so that what is measured is drawing, sampling, decoding and
+encoding without the estimators and the fit.
 counts: every tensor that lives at once in a forward pass, on tensors without memory, in the units of
 `pipelines.animate.memory`.
 """
@@ -18,7 +20,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,9 @@ from rich.table import Table
 
 from pipelines.animate.pose_file import pack_poses, read_poses
 from pipelines.animate.spans import part_of_body, part_of_keypoints
+from pipelines.video.decode import Decoder
+from pipelines.video.encode import ClipWriter
+from pipelines.video.probe import probe
 
 
 def animate(out: Path, options: argparse.Namespace, driving: Path, *more: str) -> tuple[float, dict[str, Any]]:
@@ -43,6 +48,34 @@ def animate(out: Path, options: argparse.Namespace, driving: Path, *more: str) -
     return used.ru_maxrss / 1024, json.loads(out.with_suffix(".json").read_text())
 
 
+def back_and_forth(frames: int, count: int) -> np.ndarray:
+    """(count,) numbers of frames: 0 1 2 1 0 1 ..., so that nothing jumps."""
+    rows = np.arange(count) % max(1, 2 * (frames - 1))
+    return np.where(rows < frames, rows, 2 * (frames - 1) - rows)
+
+
+def long_video(target: Path, source: Path, seconds: float, fps: float) -> None:
+    """The beginning of a video back and forth, in our own encoding."""
+    decoder = Decoder(source, probe(source))
+    step = max(1, round(float(decoder.fps) / fps))
+    kept = list(islice(decoder, 0, int(2 * decoder.fps), step))
+    rate = decoder.fps / step
+    with ClipWriter(target, kept[0].size, rate) as writer:
+        for row in back_and_forth(len(kept), max(1, round(seconds * rate))):
+            writer.write(kept[row].planes)
+
+
+def long_poses(target: Path, options: argparse.Namespace, seconds: float) -> None:
+    """The poses of the driver's beginning back and forth; they are estimated once, beside the target."""
+    first = target.parent / "first.poses.npz"
+    if not first.exists():
+        few = ("--seconds", "2", "--fps", str(options.fps), "--poses")
+        animate(target.parent / "first.mp4", options, options.driving, *few)
+    keypoints, body, rate = read_poses(first)
+    rows = back_and_forth(len(body), max(1, round(seconds * rate)))
+    target.write_bytes(pack_poses(part_of_keypoints(keypoints, rows), part_of_body(body, rows), rate))
+
+
 def length(options: argparse.Namespace) -> None:
     table = Table(
         title=f"{options.model}, {options.steps} steps, {options.fps:g} frames a second", title_justify="left"
@@ -51,6 +84,7 @@ def length(options: argparse.Namespace) -> None:
         "driver",
         "frames",
         "peak MB",
+        "estimate s",
         "render s",
         "wait s",
         "sample s",
@@ -61,18 +95,17 @@ def length(options: argparse.Namespace) -> None:
         table.add_column(column, justify="right")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        animate(folder / "first.mp4", options, options.driving, "--seconds", "2", "--fps", str(options.fps), "--poses")
-        keypoints, body, rate = read_poses(folder / "first.poses.npz")
         for seconds in options.seconds:
-            count = max(1, round(seconds * rate))
-            rows = np.arange(count) % max(1, 2 * (len(body) - 1))
-            rows = np.where(rows < len(body), rows, 2 * (len(body) - 1) - rows)
-            poses = folder / f"{seconds:g}.poses.npz"
-            poses.write_bytes(pack_poses(part_of_keypoints(keypoints, rows), part_of_body(body, rows), Fraction(rate)))
-            peak, told = animate(folder / f"{seconds:g}.mp4", options, poses)
+            if options.poses:
+                driver = folder / f"{seconds:g}.poses.npz"
+                long_poses(driver, options, seconds)
+            else:
+                driver = folder / f"{seconds:g}.driver.mp4"
+                long_video(driver, options.driving, seconds, options.fps)
+            peak, told = animate(folder / f"{seconds:g}.mp4", options, driver)
             spent = told["seconds"]
             share = spent["sample"] / max(spent["sample"] + spent["decode"], 1e-9)
-            parts = [f"{spent[part]:.1f}" for part in ("render", "wait", "sample", "decode", "encode")]
+            parts = [f"{spent[part]:.1f}" for part in ("estimate", "render", "wait", "sample", "decode", "encode")]
             table.add_row(f"{seconds:g} s", str(told["result"]["frames"]), f"{peak:.0f}", *parts, f"{share:.0%}")
     Console(width=140).print(table)
 
@@ -98,6 +131,7 @@ def main() -> None:
     lengths.add_argument("--fps", type=float, default=8.0)
     lengths.add_argument("--steps", type=int, default=2)
     lengths.add_argument("--model", default="tiny")
+    lengths.add_argument("--poses", action="store_true", help="play poses, not a video")
     lengths.set_defaults(run=length)
     counted = what.add_parser("counts")
     counted.add_argument("--model", default="vividpose", choices=("tiny", "vividpose"))

@@ -57,8 +57,9 @@ def _pools() -> dict[str, PoolSettings]:
 class AnimateSettings:
     """profile: of the estimators: auto, lite or full. executor: ray or inline. root: a folder that every input must lie
     in; None: anywhere. skeleton: the drawing style that the model was trained with.
-    decoded_mb: frames of one clip kept in memory so that the estimators share one decode. min_side: pixels, least short
-    side of an input. max_failures: unexpected errors after which the run gives up.
+    decoded_mb: frames of one clip kept in memory so that the estimators share one decode; little, for a long driver is
+    to need no more memory than a short one, and decoding is quick beside the estimators.
+    min_side: pixels, least short side of an input. max_failures: unexpected errors after which the run gives up.
     pools: Ray actors. `animate` holds the model: give it `gpus: 1`, or more, and its actors spread a long video's
     windows over all of theirs.
     """
@@ -68,7 +69,7 @@ class AnimateSettings:
     root: str | None = None
     skeleton: Literal["plain", "confidence"] = "plain"
     crf: int = 16
-    decoded_mb: int = 256
+    decoded_mb: int = 64
     min_side: int = 64
     max_failures: int = 20
     model: ModelSettings = field(default_factory=ModelSettings)

@@ -69,10 +69,13 @@ def fit_sequence(
 
     problem = Problem(kinematics_of(body), keypoints, seen, valid, camera, config, initial)
     loss = problem.solve()
-    sequence, wholebody = problem.result(body.hash)
+    sequence = problem.result(body.hash)
 
-    errors = np.linalg.norm(camera.project(np.maximum(wholebody, [-np.inf, -np.inf, 0.1])) - keypoints.points, axis=-1)
-    errors = np.where(seen, errors, np.nan).astype(np.float32)
+    errors = np.full(seen.shape, np.nan, np.float32)
+    for rows, wholebody in problem.wholebody():
+        projected = camera.project(np.maximum(wholebody, [-np.inf, -np.inf, 0.1]))
+        away = np.linalg.norm(projected - keypoints.points[rows], axis=-1)
+        errors[rows] = np.where(seen[rows], away, np.nan)
     heights = (keypoints.boxes[:, 3] - keypoints.boxes[:, 1])[:, None]
     relative = (errors[:, BODY] / heights)[valid]
     relative = relative[np.isfinite(relative)]

@@ -1,8 +1,17 @@
-"""The optimisation behind the fit: its variables, its start, its objective and its optimiser."""
+"""The optimisation behind the fit: its variables, its start, its objective and its optimiser.
+
+All frames of a clip are optimised together, however long it is: one shape, and no joins. The objective is a sum over
+frames but for accelerations, which reach two frames on; so it and its gradient are summed over pieces of the clip, and
+what an evaluation needs (50 kB a frame) does not grow with it. What is left to grow is what is known of each pose: key
+points, variables and the optimiser's two means of them, 10 kB a frame.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -20,6 +29,56 @@ from pipelines.clip import BODY, FACE, FEET, LEFT_HAND, RIGHT_HAND, BodySequence
 
 Array = NDArray[np.float64]
 
+# The longest clip that `vividpose shards` cuts at its default settings, 20 s of 60 frames, is one piece.
+PIECE = 1200
+# How many frames on an acceleration looks.
+REACH = 2
+
+
+@dataclass(frozen=True)
+class Piece:
+    """rows: consecutive frames. own: the first so many of them belong to the piece; the rest only to accelerations."""
+
+    rows: slice
+    own: int
+
+    @property
+    def own_rows(self) -> slice:
+        return slice(self.rows.start, self.rows.start + self.own)
+
+
+def pieces_of(frames: int) -> list[Piece]:
+    """As few pieces of about equal size as there can be; each frame is one's own."""
+    count = max(1, math.ceil(frames / PIECE))
+    ends = [frames * k // count for k in range(count + 1)]
+    return [Piece(slice(start, min(end + REACH, frames)), end - start) for start, end in pairwise(ends)]
+
+
+@dataclass(frozen=True)
+class Variables:
+    """What is optimised. betas: (10,). Of T frames: expression (T, 10), turn (T, 3), the root's rotation after its
+    start, pose (T, 55, 3), and where the pelvis lies: ray (T, 2) and log_depth (T, 1)."""
+
+    betas: Tensor
+    expression: Tensor
+    turn: Tensor
+    pose: Tensor
+    ray: Tensor
+    log_depth: Tensor
+
+    def all(self) -> list[Tensor]:
+        return [self.betas, self.expression, self.turn, self.pose, self.ray, self.log_depth]
+
+    def leaves(self, rows: slice) -> Variables:
+        """The same values in some frames, to be differentiated by."""
+        parts = [self.betas, *(values[rows] for values in self.all()[1:])]
+        return Variables(*(part.detach().requires_grad_(True) for part in parts))
+
+    @property
+    def root(self) -> Tensor:
+        """(T, 3), where the pelvis lies."""
+        return torch.cat([self.ray, torch.ones_like(self.log_depth)], -1) * torch.exp(self.log_depth)
+
 
 class Problem:
     """Variables, targets and objective of one clip."""
@@ -36,138 +95,160 @@ class Problem:
     ) -> None:
         self.kinematics, self.camera, self.config, self.valid = kinematics, camera, config, valid
         frames = len(keypoints)
+        self.pieces = pieces_of(frames)
         world = np.full((frames, 33, 3), np.nan)
         if keypoints.world is not None:
             world = visible_world(keypoints.world, seen & valid[:, None])
         has_world = bool(np.isfinite(world).any())
 
         self.directions = Directions.of(world) if has_world and initial is None else None
-        self.betas = torch.zeros(10) if self.directions is None else self.directions.sized_shape(kinematics)
-        self.expression = torch.zeros(frames, 10)
-        rest = self._rest_points()
+        betas = torch.zeros(10) if self.directions is None else self.directions.sized_shape(kinematics)
+        expression = torch.zeros(frames, 10)
+        rest = self._rest_points(betas)
         self.stiffness = torch.as_tensor(STIFFNESS)
         if initial is None:
             if not has_world:
-                world = lifted_world(keypoints.points, seen & valid[:, None], rest)
+                for rows in (piece.own_rows for piece in self.pieces):
+                    world[rows] = lifted_world(keypoints.points[rows], seen[rows] & valid[rows, None], rest)
             start = initial_pose(world, rest)
             hands = kinematics.hands_mean.reshape(30, 3).expand(frames, -1, -1)
             self.base = torch.as_tensor(start.root, dtype=torch.float32)
-            self.pose = torch.as_tensor(start.pose, dtype=torch.float32)
-            self.pose[:, 25:] = hands
+            pose = torch.as_tensor(start.pose, dtype=torch.float32)
+            pose[:, 25:] = hands
             natural = torch.as_tensor(NATURAL_POSE).expand(frames, -1, -1).clone()
             natural[:, 25:] = hands
         else:
-            self.betas = torch.tensor(initial.betas)  # copies: the optimiser works in place
-            self.expression = torch.tensor(initial.expression)
+            betas = torch.tensor(initial.betas)  # copies: the optimiser works in place
+            expression = torch.tensor(initial.expression)
             self.base = torch.as_tensor(Rotation.from_rotvec(initial.global_orient).as_matrix(), dtype=torch.float32)
-            self.pose = torch.as_tensor(full_pose(kinematics, initial))
-            self.pose[:, 0] = 0
-            natural = self.pose.clone()
+            pose = torch.as_tensor(full_pose(kinematics, initial))
+            pose[:, 0] = 0
+            natural = pose.clone()
             self.stiffness = torch.clamp_min(self.stiffness, 1 / config.refine_sigma**2)
         self.natural = natural
         self.initial = initial
-        self.likely_betas = torch.zeros(10) if initial is None else self.betas.clone()
+        self.likely_betas = torch.zeros(10) if initial is None else betas.clone()
 
         points = torch.as_tensor(np.where(seen[..., None], keypoints.points, 0), dtype=torch.float32)
         weights = torch.as_tensor(_weights(keypoints.scores, seen, config))
         center = torch.tensor(camera.principal)
-        root = self._initial_root(points, weights, center)
+        nowhere = torch.zeros(frames, 3)
+        start_at = Variables(betas, expression, nowhere, pose, nowhere[:, :2], nowhere[:, :1])
+        root = self._initial_root(start_at, points, weights, center)
         # A ray and the logarithm of the depth: moving along the ray keeps the projection.
-        self.ray = root[:, :2] / root[:, 2:]
-        self.log_depth = torch.log(root[:, 2:])
+        self.variables = replace(start_at, ray=root[:, :2] / root[:, 2:], log_depth=torch.log(root[:, 2:]))
         unit = 0.017 * camera.focal / root[:, 2:]
         self.projection = Projection(points, weights, unit, center, camera.focal)
         # With no foot in the picture only habit tells the pelvis' lean: legs stand, the spine bends.
         self.legless = torch.as_tensor(~seen[:, [15, 16]].any(1), dtype=torch.float32)
-        self.turn = torch.zeros(frames, 3)
-        for variable in self.variables():
-            variable.requires_grad_(True)
 
-    def variables(self) -> list[Tensor]:
-        return [self.betas, self.expression, self.turn, self.pose, self.ray, self.log_depth]
-
-    @property
-    def root(self) -> Tensor:
-        """(T, 3), where the pelvis lies."""
-        return torch.cat([self.ray, torch.ones_like(self.log_depth)], -1) * torch.exp(self.log_depth)
-
-    def posed(self, root: Tensor | None = None) -> Posed:
-        rotations = matrix_from_axis_angle(self.pose)
-        orient = self.base @ matrix_from_axis_angle(self.turn)
+    def posed(self, at: Variables, rows: slice, root: Tensor) -> Posed:
+        """The body in the frames `rows`, which `at` holds the values of."""
+        rotations = matrix_from_axis_angle(at.pose)
+        orient = self.base[rows] @ matrix_from_axis_angle(at.turn)
         rotations = torch.cat([orient[:, None], rotations[:, 1:]], 1)
-        return self.kinematics.pose(self.betas, rotations, self.root if root is None else root, self.expression)
+        return self.kinematics.pose(at.betas, rotations, root, at.expression)
 
-    def objective(self, robust: float) -> Tensor:
-        config, posed = self.config, self.posed()
+    def objective(self, at: Variables, piece: Piece, robust: float) -> Tensor:
+        """A piece's share of the objective, which is the sum of all shares. at: the variables in the piece's rows."""
+        config, rows, own = self.config, piece.own_rows, piece.own
+        posed = self.posed(at, piece.rows, at.root)
+        share, reached = own / len(self.valid), len(at.pose) / len(self.valid)
+        mine, pose, expression = posed, at.pose, at.expression
+        if own < len(at.pose):
+            mine, pose, expression = Posed(posed.points[:own], posed.rotations[:own]), pose[:own], expression[:own]
+        legless = self.legless[rows]
         terms = [
-            self.projection(posed, robust),
-            beyond_limits(self.pose),
-            config.pose_weight * unnatural(self.pose, self.natural, self.stiffness),
-            config.shape_weight * torch.square(self.betas - self.likely_betas).sum(),
-            config.expression_weight * torch.square(self.expression).sum() / len(self.expression),
-            acceleration(posed.joints[:, :25, :2]) / config.smooth_joints**2 / 25,
-            acceleration(posed.joints[:, :25, 2]) / config.smooth_depth**2 / 25,
-            acceleration(self.pose) / config.smooth_angles**2 / 25,
-            acceleration(self.expression) / 0.3**2 / 10,
-            config.upright_weight * (self.legless * (1 + posed.rotations[:, 0, 1, 1])).sum() / len(self.legless),
+            share * self.projection.part(rows)(mine, robust),
+            share * beyond_limits(pose),
+            share * config.pose_weight * unnatural(pose, self.natural[rows], self.stiffness),
+            share * config.shape_weight * torch.square(at.betas - self.likely_betas).sum(),
+            share * config.expression_weight * torch.square(expression).sum() / len(expression),
+            reached * acceleration(posed.joints[:, :25, :2]) / config.smooth_joints**2 / 25,
+            reached * acceleration(posed.joints[:, :25, 2]) / config.smooth_depth**2 / 25,
+            reached * acceleration(at.pose) / config.smooth_angles**2 / 25,
+            reached * acceleration(at.expression) / 0.3**2 / 10,
+            share * config.upright_weight * (legless * (1 + mine.rotations[:, 0, 1, 1])).sum() / len(legless),
         ]
         if self.directions is not None:
-            terms.append(self.directions(posed, config.direction_sigma))
+            terms.append(share * self.directions.part(rows)(mine, config.direction_sigma))
             if self.directions.sized:
-                error = self.directions.size_error(self.kinematics, self.betas) / config.size_sigma
-                terms.append(torch.square(error))
+                error = self.directions.size_error(self.kinematics, at.betas) / config.size_sigma
+                terms.append(share * torch.square(error))
         return torch.stack(terms).sum()
+
+    def slope(self, robust: float) -> tuple[float, list[Tensor]]:
+        """The objective, and its gradient by each of the variables."""
+        loss = 0.0
+        sums: list[Tensor] = []
+        for piece in self.pieces:
+            at = self.variables.leaves(piece.rows)
+            value = self.objective(at, piece, robust)
+            gradients = torch.autograd.grad(value, at.all())
+            loss += float(value.detach())
+            if len(self.pieces) == 1:
+                return loss, list(gradients)
+            sums = sums or [torch.zeros_like(variable) for variable in self.variables.all()]
+            sums[0] += gradients[0]
+            for total, gradient in zip(sums[1:], gradients[1:], strict=True):
+                total[piece.rows] += gradient
+        return loss, sums
 
     def solve(self) -> float:
         """Adam with a cosine schedule; the robust scale narrows from four times to once."""
         steps, rate = self.config.iterations, self.config.learning_rate
-        variables = self.variables()
-        rates = [rate * factor for factor in (5, 2, 1, 1, 0.2, 0.5)]
-        optimizer = _Adam(variables, rates)
+        optimizer = _Adam(self.variables.all(), [rate * factor for factor in (5, 2, 1, 1, 0.2, 0.5)])
         loss = 0.0
         for step in range(steps):
             robust = self.config.robust_scale * (1 + 3 * max(0.0, 1 - 2 * step / steps))
-            value = self.objective(robust)
-            gradients = torch.autograd.grad(value, variables)
+            loss, gradients = self.slope(robust)
             optimizer.step(gradients, 0.5 * (1 + math.cos(math.pi * step / steps)) + 0.02)
-            loss = float(value.detach())
         return loss
 
     @torch.no_grad()
-    def result(self, body_hash: str) -> tuple[BodySequence, Floats]:
-        posed = self.posed()
-        rest = self.kinematics.rest_joints(self.betas, self.expression)
-        orient = Rotation.from_matrix((self.base @ matrix_from_axis_angle(self.turn)).numpy()).as_rotvec()
-        pose = self.pose.numpy()
-        sequence = BodySequence(
-            betas=self.betas.numpy().copy(),
-            expression=self.expression.numpy().copy(),
+    def wholebody(self) -> Iterator[tuple[slice, Floats]]:
+        """Where the 133 points lie, (n, 133, 3) metres, in some frames after the other."""
+        for rows in (piece.own_rows for piece in self.pieces):
+            at = self.variables.leaves(rows)
+            yield rows, self.posed(at, rows, at.root).wholebody.numpy()
+
+    @torch.no_grad()
+    def result(self, body_hash: str) -> BodySequence:
+        found = self.variables
+        rest = self.kinematics.rest_joints(found.betas, found.expression)
+        orient = Rotation.from_matrix((self.base @ matrix_from_axis_angle(found.turn)).numpy()).as_rotvec()
+        pose = found.pose.numpy()
+        return BodySequence(
+            betas=found.betas.numpy().copy(),
+            expression=found.expression.numpy().copy(),
             global_orient=orient.astype(np.float32),
             body_pose=pose[:, 1:22].copy(),
             left_hand_pose=pose[:, 25:40].copy(),
             right_hand_pose=pose[:, 40:55].copy(),
             jaw_pose=pose[:, 22].copy(),
-            transl=(self.root - rest[:, 0]).numpy(),
+            transl=(found.root - rest[:, 0]).numpy(),
             camera=self.camera,
             flat_hand_mean=True,
             body_hash=body_hash,
             valid=self.valid,
         )
-        return sequence, posed.wholebody.numpy()
 
-    def _rest_points(self) -> Array:
+    def _rest_points(self, betas: Tensor) -> Array:
         identity = torch.eye(3).expand(1, JOINTS, 3, 3)
-        return self.kinematics.pose(self.betas, identity, torch.zeros(1, 3)).points[0].double().numpy()
+        return self.kinematics.pose(betas, identity, torch.zeros(1, 3)).points[0].double().numpy()
 
-    def _initial_root(self, points: Tensor, weights: Tensor, center: Tensor) -> Tensor:
+    def _initial_root(self, at: Variables, points: Tensor, weights: Tensor, center: Tensor) -> Tensor:
         """Where the pelvis must be for the posed points to project onto the key points: robust linear least squares."""
         frames = len(points)
-        self.turn = torch.zeros(frames, 3)
         if self.initial is not None:
-            rest = self.kinematics.rest_joints(self.betas, self.expression)[:, 0]
+            rest = self.kinematics.rest_joints(at.betas, at.expression)[:, 0]
             return rest + torch.as_tensor(self.initial.transl)
+        offsets = np.empty((frames, BODY.stop - BODY.start, 3))
         with torch.no_grad():
-            offsets = self.posed(torch.zeros(frames, 3)).wholebody[:, BODY].double().numpy()
+            for rows in (piece.own_rows for piece in self.pieces):
+                part = at.leaves(rows)
+                posed = self.posed(part, rows, torch.zeros(len(part.pose), 3))
+                offsets[rows] = posed.wholebody[:, BODY].double().numpy()
         rays = ((points - center) / self.camera.focal)[:, BODY].double().numpy()
         root = np.full((frames, 3), np.nan)
         for t in np.flatnonzero(self.valid):
@@ -205,7 +286,7 @@ class _Adam:
         self.square = [torch.zeros_like(v) for v in variables]
 
     @torch.no_grad()
-    def step(self, gradients: tuple[Tensor, ...], factor: float) -> None:
+    def step(self, gradients: list[Tensor], factor: float) -> None:
         self.steps += 1
         first, second = 1 - 0.9**self.steps, 1 - 0.98**self.steps
         for variable, rate, mean, square, gradient in zip(

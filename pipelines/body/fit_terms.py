@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -45,6 +45,10 @@ class Projection:
     center: Tensor
     focal: float
 
+    def part(self, rows: slice) -> Projection:
+        """The same of some frames."""
+        return replace(self, points=self.points[rows], weights=self.weights[rows], unit=self.unit[rows])
+
     def pixels(self, wholebody: Tensor) -> Tensor:
         """Project (T, 133, 3); points at or behind the camera are brought to 0.1 m before it."""
         return self.focal * wholebody[..., :2] / wholebody[..., 2:].clamp_min(0.1) + self.center
@@ -80,6 +84,10 @@ class Directions:
         return cls(
             torch.as_tensor(target, dtype=torch.float32), torch.as_tensor(good, dtype=torch.float32), sized, size
         )
+
+    def part(self, rows: slice) -> Directions:
+        """The same of some frames; the size stays the clip's."""
+        return replace(self, target=self.target[rows], weights=self.weights[rows])
 
     def __call__(self, posed: Posed, sigma: float) -> Tensor:
         start, end = (torch.tensor([bone[k] for bone in _BONES]) for k in (2, 3))

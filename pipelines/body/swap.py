@@ -21,6 +21,7 @@ from pipelines.clip import BODY, BodySequence, Camera, Floats, Keypoints
 
 _PELVIS, _NECK = 0, 12
 _FEET = np.array([60, 61, 62, 63, 64, 65])  # toes and heels in smplx's order
+_CHUNK = 1200  # frames posed at a time, so that memory does not grow with the video
 _NEAR = 0.1  # metres; what is nearer to the camera is not in the picture
 
 
@@ -59,21 +60,33 @@ def swap(
     nowhere = np.zeros_like(driving.transl)
     still = replace(driving, betas=reference.betas, expression=expression, camera=reference.camera, transl=nowhere)
 
-    swapped, driver, there = body.joints(still), body.joints(driving), body.joints(reference, slice(at, at + 1))
+    there = body.joints(reference, slice(at, at + 1))
     anchor = config.anchor
     if anchor == "auto":
         anchor = "feet" if _inside(there[0, _FEET], reference.camera).all() else "neck"
+    (swapped, lowest), (driver, driver_lowest) = (
+        _root_and_ground(body, sequence, _PELVIS if anchor == "feet" else _NECK) for sequence in (still, driving)
+    )
     ratio = size_ratio(body, reference.betas, driving.betas, anchor)
     if anchor == "feet":
         # Sideways and in depth the pelvis leads; up and down the lowest foot does: it is as far from the ground as the
         # driver's, and stays on it while the driver stands.
-        place = there[0, _PELVIS] + ratio * (driver[:, _PELVIS] - driver[first, _PELVIS]) - swapped[:, _PELVIS]
-        lowest, driver_lowest = swapped[:, _FEET, 1].max(1), driver[:, _FEET, 1].max(1)
+        place = there[0, _PELVIS] + ratio * (driver - driver[first]) - swapped
         ground, driver_ground = there[0, _FEET, 1].max(), np.median(driver_lowest[driving.valid])
         place[:, 1] = ground + ratio * (driver_lowest - driver_ground) - lowest
     else:
-        place = there[0, _NECK] + ratio * (driver[:, _NECK] - driver[first, _NECK]) - swapped[:, _NECK]
+        place = there[0, _NECK] + ratio * (driver - driver[first]) - swapped
     return replace(still, transl=place.astype(np.float32))
+
+
+def _root_and_ground(body: Body, sequence: BodySequence, root: int) -> tuple[Floats, Floats]:
+    """(T, 3), where a joint is, and (T,), y of the lowest point of the feet."""
+    at, lowest = np.empty((len(sequence), 3), np.float32), np.empty(len(sequence), np.float32)
+    for start in range(0, len(sequence), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        joints = body.joints(sequence, rows)
+        at[rows], lowest[rows] = joints[:, root], joints[:, _FEET, 1].max(1)
+    return at, lowest
 
 
 def size_ratio(
