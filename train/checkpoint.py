@@ -13,7 +13,7 @@ import json
 import logging
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,9 +54,17 @@ class Checkpoint:
         return int(self.manifest["step"])
 
 
+def step_name(step: int) -> str:
+    return f"step-{step:08d}"
+
+
+def step_of(folder: Path) -> int:
+    return int(folder.name.removeprefix("step-"))
+
+
 def save(root: Path, step: int, masters: Masters, meta: Mapping[str, Any], ranks: Ranks) -> Path:
     """Write a checkpoint; collective. Raises `CheckpointFailed` on every rank when it failed on one."""
-    final = root / f"step-{step:08d}"
+    final = root / step_name(step)
     temporary = root / f".{final.name}.tmp"
     try:
         if ranks.first:
@@ -81,7 +89,7 @@ def save(root: Path, step: int, masters: Masters, meta: Mapping[str, Any], ranks
             write_whole(temporary / MANIFEST, json.dumps(manifest, indent=1).encode())
             fsync_path(temporary)
             if final.exists():
-                _remove(final)
+                remove(final)
             temporary.rename(final)
             fsync_path(root)
             write_whole(root / "latest", f"{final.name}\n".encode())
@@ -129,14 +137,18 @@ def _pieces(masters: Masters) -> Iterator[dict[str, Tensor]]:
 
 def prune(root: Path, policy: CheckpointSettings) -> None:
     """Remove the checkpoints that the policy does not keep; only rank 0 calls it."""
-    complete = [folder for folder in _folders(root) if (folder / MANIFEST).is_file()]
-    for folder in complete[policy.keep :]:
-        step = int(folder.name.partition("-")[2])
-        if not policy.keep_every or step % policy.keep_every:
-            _remove(folder)
+    complete = {step_of(folder): folder for folder in _folders(root) if (folder / MANIFEST).is_file()}
+    for step in superfluous(list(complete), policy):
+        remove(complete[step])
 
 
-def _remove(folder: Path) -> None:
+def superfluous(steps: Sequence[int], policy: CheckpointSettings) -> list[int]:
+    """Which of the complete checkpoints the policy does not keep."""
+    older = sorted(steps, reverse=True)[policy.keep :]
+    return [step for step in older if not policy.keep_every or step % policy.keep_every]
+
+
+def remove(folder: Path) -> None:
     """Take a checkpoint away so that no half of it is ever found under its name."""
     going = folder.with_name(f".{folder.name}.removed.tmp")
     shutil.rmtree(going, ignore_errors=True)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from model.edm import SigmaDistribution
+from pipelines.engine.storage import StorageError
 from train import checkpoint as checkpoints
 from train.engine import gradient_norm, set_learning_rate, start_engine, was_skipped
 from train.guards import SkippedSteps
@@ -19,6 +20,7 @@ from train.log import DecileLosses, Log
 from train.masters import Masters
 from train.memory import MemoryPlan, comparison, measured
 from train.ranks import Ranks
+from train.run_store import RunStore
 from train.schedule import average_decay, learning_rate
 from train.settings import TrainSettings, accumulation_steps
 from train.stopping import Stopping
@@ -41,11 +43,13 @@ class Losses(Protocol):
 
 @dataclass(frozen=True)
 class Ending:
-    """Why a run ended, after which step, and where its last checkpoint is (None: it could not be written)."""
+    """Why a run ended, after which step, and where its last checkpoint is (None: it could not be written). unkept: why
+    it is not in the run's store, where there is one."""
 
     reason: str
     step: int
     saved: Path | None
+    unkept: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,9 +83,10 @@ class Trainer:
         plan: MemoryPlan | None = None,
         step_flops: float = 0.0,
         peak: float | None = None,
+        kept: RunStore | None = None,
     ) -> None:
         self.settings, self.ranks, self.stream, self.stopping, self.log = settings, ranks, stream, stopping, log
-        self.plan, self.step_flops, self.peak = plan, step_flops, peak
+        self.plan, self.step_flops, self.peak, self.kept = plan, step_flops, peak, kept
         self.module = module
         self.accumulation = accumulation_steps(settings.batch, ranks.count)
         self.engine = start_engine(
@@ -102,6 +107,7 @@ class Trainer:
         self.deciles = DecileLosses(sigmas)
         self.validate: Callable[[int], None] | None = None
         self._saved: Path | None = None
+        self._unkept: str | None = None
 
     def resume(self, checkpoint: checkpoints.Checkpoint) -> None:
         """Stand where the checkpoint was made. The stream must already start at its position."""
@@ -112,6 +118,8 @@ class Trainer:
         self.skipped.total, self.skipped.in_a_row = counters["skipped"], counters["skipped_in_a_row"]
         self.deciles.load(counters["deciles"])
         self._saved = checkpoint.folder
+        if checkpoint.folder.parent == self.folder:
+            self._keep(checkpoint.folder)
 
     def run(self) -> Ending:
         """Train until the last step or a reason to stop. Raises `TrainingFailed` by the guards."""
@@ -119,7 +127,7 @@ class Trainer:
         while self.step < self.settings.steps:
             reason = next((r for r in self.ranks.gather(self.stopping.reason()) if r), None)
             if reason:
-                return Ending(reason, self.step, self._save(final=True))
+                return Ending(reason, self.step, self._save(final=True), self._unkept)
             started = time.monotonic()
             self._one_step(batches)
             self.stopping.took("step", time.monotonic() - started)
@@ -128,7 +136,7 @@ class Trainer:
             every = self.settings.validation.steps
             if self.validate is not None and every and self.step % every == 0:
                 self.validate(self.step)
-        return Ending("the last step", self.step, self._save(final=True))
+        return Ending("the last step", self.step, self._save(final=True), self._unkept)
 
     def _one_step(self, batches: Iterator[TrainBatch]) -> None:
         started = time.monotonic()
@@ -215,7 +223,8 @@ class Trainer:
 
     def _save(self, final: bool = False) -> Path | None:
         """The checkpoint, or None when it could not be written: then the run goes on, with what it had."""
-        if self._saved is not None and self._saved.name == f"step-{self.step:08d}":
+        if self._saved is not None and self._saved.name == checkpoints.step_name(self.step):
+            self._keep(self._saved)
             return self._saved
         started = time.monotonic()
         counters = {
@@ -235,12 +244,31 @@ class Trainer:
                 self.log.event("checkpoint_failed", step=self.step, reason=str(error))
             return None
         self._saved = saved
-        self.stopping.took("checkpoint", time.monotonic() - started)
         if self.ranks.first:
             checkpoints.prune(self.folder, self.settings.checkpoint)
         if self.log is not None:
             self.log.event("checkpoint", step=self.step, folder=str(saved), final=final)
+        self._keep(saved)
+        self.stopping.took("checkpoint", time.monotonic() - started)
         return saved
+
+    def _keep(self, saved: Path) -> None:
+        """Put a checkpoint into the run's store. Where that fails the run goes on, and the next one is tried."""
+        if self.kept is None or self.kept.newest == checkpoints.step_of(saved):
+            return
+        self._unkept = None
+        started = time.monotonic()
+        try:
+            self.kept.keep(saved, self.settings.checkpoint)
+        except StorageError as error:
+            self._unkept = str(error)
+        if self.log is None:
+            return
+        if self._unkept:
+            self.log.say(f"{saved} could not be put into {self.kept.url} ({self._unkept})", style="red")
+            self.log.event("not_kept", step=self.step, reason=self._unkept)
+        else:
+            self.log.event("kept", step=self.step, store=self.kept.url, seconds=time.monotonic() - started)
 
 
 def _shapes(named: Mapping[str, nn.Parameter], exact: Mapping[str, Tensor]) -> dict[str, Tensor]:

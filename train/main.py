@@ -4,8 +4,8 @@
     python train/main.py --config tiny            one process, no launcher
 
 Runs that are stopped (SIGTERM, SIGUSR1, a file OUT/stop, a time limit, kill -9, a crash) go on when the same command is
-given again. Exit codes: 0 finished, or stopped with a checkpoint; 1 an error, told in one line; 3 no room for the
-checkpoint.
+given again. Exit codes: 0 finished, or stopped with a checkpoint; 1 an error, told in one line; 3 the last checkpoint
+could not be written, or not be put into the run's `store`.
 """
 
 from __future__ import annotations
@@ -30,17 +30,21 @@ from model.config import BadConfig  # noqa: E402
 from model.input_check import BadInput  # noqa: E402
 from model.weight_files import BadFolder  # noqa: E402
 from pipelines.engine.atomic import DiskFull  # noqa: E402
+from pipelines.engine.run_lock import BadOutput, Busy  # noqa: E402
+from pipelines.engine.setup_error import SetupError  # noqa: E402
+from pipelines.engine.storage import StorageError  # noqa: E402
 from pipelines.settings import BadSettings  # noqa: E402
 from pipelines.shard_format import BadSample  # noqa: E402
 from train.checkpoint import BadCheckpoint, remove_unfinished  # noqa: E402
 from train.guards import TrainingFailed  # noqa: E402
+from train.loop import Ending, Trainer  # noqa: E402
 from train.ranks import Ranks  # noqa: E402
 from train.run_folder import Lock, RunFolderBusy  # noqa: E402
+from train.run_store import RunStore, kept_run  # noqa: E402
 from train.settings import TrainSettings, accumulation_steps, load_settings  # noqa: E402
 from train.start import StartOptions, prepare  # noqa: E402
 from train.stopping import Stopping  # noqa: E402
 from train.stream.dataset import BadDataset  # noqa: E402
-from train.stream.storage import Unreachable  # noqa: E402
 from train.stream.stream import StreamBroken, StreamChanged  # noqa: E402
 
 TOLD = (
@@ -49,13 +53,15 @@ TOLD = (
     BadDataset,
     BadFolder,
     BadInput,
+    BadOutput,
     BadSample,
     BadSettings,
+    Busy,
     RunFolderBusy,
+    SetupError,
     StreamBroken,
     StreamChanged,
     TrainingFailed,
-    Unreachable,
 )
 """Errors that a person can do something about: one line, no traceback."""
 
@@ -90,10 +96,23 @@ def train(settings: TrainSettings, options: StartOptions, stopping: Stopping) ->
     ranks = Ranks.join()
     accumulation_steps(settings.batch, ranks.count)
     lock = take_lock(settings.out, ranks)
-    log = None
     try:
-        trainer = prepare(settings, options, ranks, stopping)
-        log = trainer.log
+        with kept_run(settings, ranks) as kept:
+            ending = _run(prepare(settings, options, ranks, stopping, kept))
+            unkept = ending.unkept
+            if kept is not None and unkept is None:
+                unkept = _keep_log(kept)
+    finally:
+        if lock is not None:
+            lock.release()
+    if unkept is not None:
+        return _fail(f"{ending.saved} is not in {settings.store}: {unkept}. Run the same command to try it again", 3)
+    return 0 if ending.saved else 3
+
+
+def _run(trainer: Trainer) -> Ending:
+    log = trainer.log
+    try:
         ending = trainer.run()
         if log is not None:
             log.event("ended", step=ending.step, reason=ending.reason, saved=str(ending.saved))
@@ -103,12 +122,19 @@ def train(settings: TrainSettings, options: StartOptions, stopping: Stopping) ->
             else:
                 told = f"stopped by {ending.reason} after step {ending.step}; {where}; run the same command to go on"
                 log.say(told, style="yellow")
-        return 0 if ending.saved else 3
+        return ending
     finally:
         if log is not None:
             log.close()
-        if lock is not None:
-            lock.release()
+
+
+def _keep_log(kept: RunStore) -> str | None:
+    """Put the end of the log into the store; why it could not."""
+    try:
+        kept.keep_files()
+    except StorageError as error:
+        return str(error)
+    return None
 
 
 def take_lock(folder: Path, ranks: Ranks) -> Lock | None:

@@ -14,6 +14,8 @@ import yaml
 
 from pipelines.engine.atomic import write_whole
 
+FROZEN = "frozen.safetensors"
+"""In the run's folder: the parameters that do not train, written once."""
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from model.execution import CheckpointingPolicy
+from pipelines.engine.storage import is_object_url
 from pipelines.settings import BadSettings, build, load_yaml, with_overrides
 from train.stream.settings import StreamSettings
 
@@ -159,9 +161,11 @@ class LogSettings:
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """A run. out: its folder: settings, log, checkpoints, pictures. steps: optimiser steps of the whole run."""
+    """A run. out: its folder: settings, log, checkpoints, pictures. store: object storage (s3://bucket/run) that keeps
+    the run, so that a machine without its folder can go on. steps: optimiser steps of the whole run."""
 
     out: Path = Path("runs/vividpose")
+    store: str | None = None
     seed: int = 0
     steps: int = 50_000
     model: ModelSettings = field(default_factory=ModelSettings)
@@ -191,6 +195,10 @@ def load_settings(config: str, overrides: list[str]) -> TrainSettings:
 
 def checked(settings: TrainSettings) -> TrainSettings:
     """The same settings, or `BadSettings` for values that cannot work, before anything is loaded."""
+    if re.match(r"\w+:/", str(settings.out)):  # a path has lost one of its slashes
+        raise BadSettings(f"out: wants a folder on this machine, got {settings.out}; object storage goes into `store`")
+    if settings.store is not None and not is_object_url(settings.store):
+        raise BadSettings(f"store: wants a URL such as s3://bucket/run, got {settings.store}; a folder goes into `out`")
     _positive("steps", settings.steps)
     _positive("batch.clips", settings.batch.clips)
     _positive("batch.clips_at_once", settings.batch.clips_at_once)

@@ -27,7 +27,8 @@ from train.memory import plan
 from train.module import TrainingModule
 from train.probe import Probe, probe
 from train.ranks import Ranks
-from train.run_folder import code_version, save_settings
+from train.run_folder import FROZEN, code_version, save_settings
+from train.run_store import RunStore
 from train.settings import TrainSettings, differences
 from train.stopping import Stopping
 from train.stream.batch import collate
@@ -35,9 +36,6 @@ from train.stream.order import rank_positions
 from train.stream.stream import Stream
 from train.throughput import peak_tflops
 from train.validate import Validation
-
-FROZEN = "frozen.safetensors"
-"""In the run's folder: the parameters that do not train, written once."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +46,11 @@ class StartOptions:
     accept_dataset_change: bool = False
 
 
-def prepare(settings: TrainSettings, options: StartOptions, ranks: Ranks, stopping: Stopping) -> Trainer:
+def prepare(
+    settings: TrainSettings, options: StartOptions, ranks: Ranks, stopping: Stopping, kept: RunStore | None = None
+) -> Trainer:
     """Everything before the first step. The run folder must be locked. Raises the errors that `train.main` tells."""
-    checkpoint, told = find_checkpoint(settings.out, options.resume, ranks)
+    checkpoint, told = find_checkpoint(settings.out, options.resume, ranks, kept)
     if checkpoint is not None:
         told += changed_settings(checkpoint, settings)
     model = build_model(settings, checkpoint)
@@ -100,7 +100,7 @@ def prepare(settings: TrainSettings, options: StartOptions, ranks: Ranks, stoppi
     )
     trainer = Trainer(
         settings, ranks, module, named, exact, stream, stopping, log, meta, states, looked.step_flops,
-        peak_tflops(ranks.device, settings.engine.precision, settings.log.peak_tflops),
+        peak_tflops(ranks.device, settings.engine.precision, settings.log.peak_tflops), kept,
     )  # fmt: skip
     if checkpoint is not None:
         trainer.resume(checkpoint)
@@ -111,15 +111,22 @@ def prepare(settings: TrainSettings, options: StartOptions, ranks: Ranks, stoppi
     return trainer
 
 
-def find_checkpoint(out: Path, resume: str, ranks: Ranks) -> tuple[checkpoints.Checkpoint | None, list[str]]:
+def find_checkpoint(
+    out: Path, resume: str, ranks: Ranks, kept: RunStore | None = None
+) -> tuple[checkpoints.Checkpoint | None, list[str]]:
     """Where to go on from, and what to tell about it. Collective. Raises `BadSettings`, `BadCheckpoint`."""
     own = out / "checkpoints"
+    if resume != "auto" and kept is not None and kept.newest:
+        raise BadSettings(f"--resume {resume}: {kept.url} holds checkpoints; give the new run another place with store")
     if resume == "never":
         if ranks.from_first(any(own.glob("step-*"))):
             raise BadSettings(f"--resume never: {own} holds checkpoints; give the new run a folder with --set out=...")
         return None, []
     if resume == "auto":
         found, reasons = checkpoints.newest(own, ranks)
+        if kept is not None:
+            fetched, passed_over = kept.fetch_newer(found.step if found else 0)
+            found, reasons = fetched or found, [*reasons, *passed_over]
     elif (Path(resume) / checkpoints.MANIFEST).exists():
         found, reasons = checkpoints.opened(Path(resume), ranks), []
     else:
@@ -288,6 +295,8 @@ def _tell(
         f"{settings.batch.clips_at_once} clips x {trainer.accumulation} passes; ZeRO {settings.engine.zero_stage}, "
         f"{settings.engine.precision}; {looked.step_flops / 1e12 / settings.batch.clips_at_once:.3g} TFLOP a clip"
     )
+    if trainer.kept is not None:
+        log.say(f"kept in {trainer.kept.url}")
     log.say(f"cached latents are {'used' if stream.latents_used else 'not used'}: {stream.latents_reason}")
     log.say("memory of a rank, planned:")
     if trainer.plan is not None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import logging
 import os
 import threading
 import time
@@ -20,7 +21,7 @@ from typing import Any
 
 from pipelines.engine.host import this_host
 from pipelines.engine.metrics import count
-from pipelines.engine.storage import Store, open_store
+from pipelines.engine.storage import StorageError, Store, open_store
 
 FOLDER = "log"
 # An object store cannot append: lines are gathered, and put as a further part this often.
@@ -73,8 +74,15 @@ def _append(path: Path, line: str) -> None:
 def _log_of(work: str, run: str, process: int) -> EventLog:
     log = EventLog(open_store(work), run)
     if log.store.local("") is None:
-        atexit.register(log.flush)
+        atexit.register(_flush_at_end, log)
     return log
+
+
+def _flush_at_end(events: EventLog) -> None:
+    try:
+        events.flush()
+    except StorageError as error:
+        logging.getLogger(__name__).warning("the last lines of the log are lost: %s", error)
 
 
 def log_of(work: Store, run: str) -> EventLog:

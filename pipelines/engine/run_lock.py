@@ -12,7 +12,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,16 +37,17 @@ class Busy(RuntimeError):
 
 
 @contextmanager
-def only_run(work: Store) -> Iterator[None]:
-    """Hold the work folder for one run at a time. Raises `Busy`, `BadOutput`, `StorageError`."""
+def only_run(work: Store) -> Iterator[Callable[[], bool]]:
+    """Hold the work folder for one run at a time. Gives what tells whether it is still held: a lease can be lost, when
+    the store was out of reach for long. Raises `Busy`, `BadOutput`, `StorageError`."""
     folder = work.local("")
     if folder is not None:
         with _file_lock(folder):
-            yield
+            yield lambda: True
     else:
         assert isinstance(work, ObjectStore)
-        with _lease(work):
-            yield
+        with _lease(work) as held:
+            yield held
 
 
 @contextmanager
@@ -72,12 +73,12 @@ def _file_lock(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _lease(store: ObjectStore) -> Iterator[None]:
+def _lease(store: ObjectStore) -> Iterator[Callable[[], bool]]:
     """An object that its holder rewrites again and again. No clocks are compared: whoever wants a lease that is held
     watches whether it changes."""
     token = uuid.uuid4().hex
     version = _take(store, token)
-    ended = threading.Event()
+    ended, lost = threading.Event(), threading.Event()
 
     def renew() -> None:
         nonlocal version
@@ -88,14 +89,15 @@ def _lease(store: ObjectStore) -> Iterator[None]:
                 log.warning("the lease on %s could not be renewed: %s", store.url, error)
                 continue
             if renewed is None:
-                log.warning("another run took the lease on %s over; both go on, no work is done wrongly", store.url)
+                log.warning("another run took the lease on %s over", store.url)
+                lost.set()
                 return
             version = renewed
 
     thread = threading.Thread(target=renew, daemon=True)
     thread.start()
     try:
-        yield
+        yield lambda: not lost.is_set()
     finally:
         ended.set()
         thread.join()

@@ -11,7 +11,7 @@ creates once. Credentials come from the environment and from nowhere else; `AWS_
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +68,10 @@ class Store(Protocol):
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
         """`length` bytes from `start`, fewer at the end. Raises FileNotFoundError."""
+        ...
+
+    def read_ranges(self, key: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+        """The bytes of each (start, length), fewer at the end, asked for at once. Raises FileNotFoundError."""
         ...
 
     def fetch(self, key: str, path: Path) -> None:
@@ -127,5 +131,5 @@ def open_store(place: str | Path) -> Store:
         text = text.removeprefix("file://")
     elif (match := URL.match(text)) is not None:
         known = ", ".join(f"{scheme}://" for scheme in OBJECT_SCHEMES)
-        raise StorageError(f"{text}: cannot write to {match['scheme']}://; use a folder or one of {known}")
+        raise StorageError(f"{text}: {match['scheme']}:// is no place for a dataset; use a folder or one of {known}")
     return PosixStore(Path(text).absolute())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,9 +40,11 @@ class PosixStore:
         return (self.root / key).read_bytes()
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
+        return self.read_ranges(key, [(start, length)])[0]
+
+    def read_ranges(self, key: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
         with (self.root / key).open("rb") as stream:
-            stream.seek(start)
-            return stream.read(length)
+            return [os.pread(stream.fileno(), length, start) for start, length in spans]
 
     def fetch(self, key: str, path: Path) -> None:
         with whole_file(path) as temporary:

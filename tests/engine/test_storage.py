@@ -60,6 +60,14 @@ def test_a_large_file_goes_there_and_back(store: Store, tmp_path: Path):
     assert store.read_range("large.bin", 10_000_000, 100) == content[10_000_000:10_000_100]
 
 
+def test_ranges_are_clipped_at_the_end(store: Store):
+    store.put("x", b"abcdef")
+    assert store.read_ranges("x", [(0, 2), (5, 3), (9, 4), (1, 0)]) == [b"ab", b"f", b"", b""]
+    assert store.read_ranges("x", []) == []
+    with pytest.raises(FileNotFoundError):
+        store.read_ranges("absent", [(0, 1)])
+
+
 def test_what_is_written_to_a_path_is_there_when_the_block_ends(store: Store):
     with store.writing("folder/file.txt") as path:
         path.write_text("text")

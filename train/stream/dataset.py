@@ -14,7 +14,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -108,7 +107,7 @@ class Dataset:
 def open_dataset(place: str, settings: StreamSettings) -> Dataset:
     """Read what a dataset lists, check that every shard is there whole, and choose its samples.
 
-    Raises `BadDataset`, `BadDecisions`, `BadSample` (a shard without an index that cannot be scanned), `Unreachable`.
+    Raises `BadDataset`, `BadDecisions`, `BadSample` (a shard without an index that cannot be scanned), `StorageError`.
     """
     storage = open_storage(place)
     rows, name = _listing(storage)
@@ -205,7 +204,7 @@ def stored_index(storage: Storage, row: Mapping[str, Any]) -> ShardIndex | None:
 
 def scan_shard(storage: Storage, row: Mapping[str, Any]) -> ShardIndex:
     """The index of a shard that has none, from its tar headers."""
-    with fsspec.open(f"{storage.place}/shards/{row['name']}", "rb") as stream:
+    with storage.stream(f"shards/{row['name']}") as stream:
         return index_tar(stream, row["name"], row["sha256"], row["bytes"])
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 class DataSettings:
     """One dataset of the mixture.
 
-    data: an output folder of `vividpose shards`, or its fsspec URL (s3://bucket/data).
+    data: an output folder of `vividpose shards`, or its URL (s3://bucket/data).
     weight: its share of the samples, relative to the other weights; None for all: as many as it has clips.
     """
 

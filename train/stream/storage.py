@@ -5,23 +5,18 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import io
 import os
-import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
-
-import fsspec
+from typing import IO, Any, Protocol
 
 from pipelines.engine.atomic import digest, whole_file
+from pipelines.engine.storage import Store, open_store
 from pipelines.shard_format import BadSample
 
-TRIES = 4
-
-
-class Unreachable(RuntimeError):
-    """Storage did not answer, or what a dataset lists is not there."""
+STREAM_BYTES = 1 << 16
 
 
 class Storage(Protocol):
@@ -39,6 +34,10 @@ class Storage(Protocol):
 
     def sizes(self, folder: str) -> dict[str, int]:
         """Size in bytes of every file directly in a folder, by file name; empty where there is no folder."""
+        ...
+
+    def stream(self, name: str) -> IO[bytes]:
+        """A file to read and to seek in; FileNotFoundError where there is none."""
         ...
 
 
@@ -77,6 +76,9 @@ class LocalStorage:
         except FileNotFoundError:
             return {}
 
+    def stream(self, name: str) -> IO[bytes]:
+        return (self.folder / name).open("rb")
+
     def _descriptor(self, name: str) -> int:
         if name in self._open:
             self._open.move_to_end(name)
@@ -96,51 +98,53 @@ class LocalStorage:
 
 
 class RemoteStorage:
-    """A folder behind an fsspec URL. A request that fails is tried again a few times, then it is `Unreachable`."""
+    """A prefix of an object store. What fails on the way is tried again there for some minutes; then `StorageError`."""
 
     def __init__(self, url: str) -> None:
         self.place = url.rstrip("/")
-
-    def _system(self) -> tuple[fsspec.AbstractFileSystem, str]:
-        # Made anew from fsspec's own cache: a file system object does not survive the way into another process.
-        return fsspec.core.url_to_fs(self.place)
+        self.store = open_store(url)
 
     def read(self, name: str) -> bytes:
-        return self._again(lambda system, root: system.cat_file(f"{root}/{name}"), name)
+        return self.store.get(name)
 
     def ranges(self, name: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
-        starts, ends = [at for at, _ in spans], [at + length for at, length in spans]
-
-        def request(system: fsspec.AbstractFileSystem, root: str) -> list[bytes]:
-            return system.cat_ranges([f"{root}/{name}"] * len(spans), starts, ends, on_error="raise")
-
-        return _whole(f"{self.place}/{name}", spans, self._again(request, name))
+        return _whole(f"{self.place}/{name}", spans, self.store.read_ranges(name, spans))
 
     def sizes(self, folder: str) -> dict[str, int]:
-        def request(system: fsspec.AbstractFileSystem, root: str) -> list[dict[str, Any]]:
-            system.invalidate_cache(f"{root}/{folder}")
-            return system.ls(f"{root}/{folder}", detail=True)
+        rows = [(entry.key.removeprefix(f"{folder}/"), entry.size) for entry in self.store.list_prefix(folder)]
+        return {name: size for name, size in rows if "/" not in name}
 
-        try:
-            rows = self._again(request, folder)
-        except FileNotFoundError:
-            return {}
-        return {row["name"].rsplit("/", 1)[-1]: int(row["size"]) for row in rows if row["type"] == "file"}
+    def stream(self, name: str) -> IO[bytes]:
+        return io.BufferedReader(_Ranges(self.store, name), STREAM_BYTES)
 
     def download(self, name: str, target: Path) -> None:
-        self._again(lambda system, root: system.get_file(f"{root}/{name}", str(target)), name)
+        self.store.fetch(name, target)
 
-    def _again(self, request: Any, name: str) -> Any:
-        for attempt in range(TRIES):
-            try:
-                return request(*self._system())
-            except FileNotFoundError:
-                raise
-            except Exception as error:
-                if attempt == TRIES - 1:
-                    raise Unreachable(f"{self.place}/{name} cannot be read after {TRIES} tries: {error}") from error
-                time.sleep(0.5 * 2**attempt)
-        raise AssertionError("the last try returns or raises")
+
+class _Ranges(io.RawIOBase):
+    """A key as a file that can be read and sought in."""
+
+    def __init__(self, store: Store, key: str) -> None:
+        size = store.size(key)
+        if size is None:
+            raise FileNotFoundError(f"{store.url}/{key}")
+        self.store, self.key, self.size, self.at = store, key, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self.at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.at, os.SEEK_END: self.size}[whence]
+        return self.at
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.store.read_range(self.key, self.at, max(0, min(len(buffer), self.size - self.at)))
+        buffer[: len(data)] = data
+        self.at += len(data)
+        return len(data)
 
 
 class CachedStorage:
@@ -163,6 +167,9 @@ class CachedStorage:
 
     def sizes(self, folder: str) -> dict[str, int]:
         return self.remote.sizes(folder)
+
+    def stream(self, name: str) -> IO[bytes]:
+        return self.remote.stream(name)
 
     def ranges(self, name: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
         if name not in self.sha256:
@@ -214,12 +221,12 @@ class CachedStorage:
 
 def remove_unfinished_copy(copy: Path) -> None:
     """Remove what a killed process left of this copy. Only for the holder of its lock."""
-    for path in copy.parent.glob(f".{copy.name}.tmp.*"):
+    for path in copy.parent.glob(f".*{copy.name}.tmp.*"):
         path.unlink(missing_ok=True)
 
 
 def open_storage(place: str) -> LocalStorage | RemoteStorage:
-    """A folder, or an fsspec URL. `file://` URLs are folders."""
+    """A folder, or an object-store URL. `file://` URLs are folders. Raises `StorageError` for URLs of another kind."""
     if "://" not in place:
         return LocalStorage(Path(place).expanduser().absolute())
     if place.startswith("file://"):

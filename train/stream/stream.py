@@ -26,6 +26,7 @@ from train.stream.latents import Latents, SampleLatents, find_latents
 from train.stream.order import ORDER_VERSION, EpochOrder, GlobalOrder, MixtureChoice, Place, rank_positions
 from train.stream.rng import sample_rng
 from train.stream.settings import StreamSettings
+from train.stream.storage import LocalStorage
 
 log = logging.getLogger(__name__)
 MAX_BAD_IN_A_ROW = 100
@@ -65,7 +66,7 @@ class Samples(TorchDataset[TrainBatch]):
         """The sample at a position; where it cannot be read, the next of its epoch that can, which is always the same
         one.
 
-        Raises `StreamBroken` after `MAX_BAD_IN_A_ROW` samples, `Unreachable` where storage does not answer.
+        Raises `StreamBroken` after `MAX_BAD_IN_A_ROW` samples, `StorageError` where storage does not answer.
         """
         place = self.order.at(position)
         reasons: list[str] = []
@@ -198,6 +199,7 @@ class Stream:
         options: dict[str, Any] = {}
         if settings.workers:
             self._check_shared_memory()
+            self._check_start_method()
             context = multiprocessing.get_context(settings.start_method)
             if settings.start_method == "forkserver":
                 context.set_forkserver_preload([__name__])  # torch is then imported once, not by every worker
@@ -215,6 +217,11 @@ class Stream:
             generator=torch.Generator(),  # or it would draw from, and move, the trainer's
             **options,
         )
+
+    def _check_start_method(self) -> None:
+        remote = [d.storage.place for d in self.samples.datasets if not isinstance(d.storage, LocalStorage)]
+        if self.settings.start_method == "fork" and remote:
+            raise BadDataset(f"{remote[0]} cannot be read by forked workers: set data.start_method to forkserver")
 
     def _check_shared_memory(self) -> None:
         # Docker gives 64 MB unless told otherwise, and a worker that runs out of it dies of a bus error.

@@ -85,7 +85,7 @@ def test_urls_of_folders_are_folders(tmp_path: Path):
 
 
 def test_a_place_of_another_kind_is_one_sentence():
-    with pytest.raises(StorageError, match=r"ftp://host/x: ftp:// is no place for a dataset; use a folder or one of s3"):
+    with pytest.raises(StorageError, match=r"ftp://host/x: ftp:// is no place for a dataset; use a folder"):
         open_storage("ftp://host/x")
 
 
@@ -155,7 +155,7 @@ def test_processes_share_copies_while_some_are_removed(tmp_path: Path):
     assert sum(path.stat().st_size for path in (tmp_path / "cache").glob("*/*.tar")) <= 3000
 
 
-class HangingRemote(FileRemote):
+class HangingRemote(RemoteStorage):
     """Half of a shard arrives, then nothing."""
 
     def download(self, name: str, target: Path) -> None:
