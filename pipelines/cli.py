@@ -15,6 +15,7 @@ from pipelines.commands import (
     doctor,
     evaluate,
     forget,
+    groundtruth,
     inspect,
     latents,
     shards,
@@ -24,7 +25,9 @@ from pipelines.commands import (
 )
 from pipelines.engine.threads import one_thread
 
-COMMANDS = (shards, animate, demo, evaluate, status, inspect, audit, split, card, latents, forget, weights, doctor)
+COMMANDS = (
+    shards, animate, demo, evaluate, status, inspect, audit, split, card, latents, forget, groundtruth, weights, doctor
+)  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

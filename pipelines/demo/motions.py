@@ -38,7 +38,7 @@ class Motion:
 
 
 @dataclass
-class _Pose:
+class Pose:
     """Rotations that are composed joint by joint before they become axis-angle."""
 
     t: Curve
@@ -76,14 +76,15 @@ class _Pose:
         return pose
 
 
-def _finish(
-    pose: _Pose,
+def finish(
+    pose: Pose,
     yaw: Curve | float = 0.0,
     right: Curve | float = 0.0,
     away: Curve | float = 0.0,
     lift: Curve | float = 0.0,
     curl: tuple[Curve | float, Curve | float] = (0.1, 0.1),
 ) -> Motion:
+    """The motion of a pose, with what of it is not joints; see `Motion`. Numbers hold for all frames."""
     # Nobody stands quite still.
     t = pose.t
     pose.turn("spine2", "x", 0.02 * np.sin(1.9 * t))
@@ -104,39 +105,39 @@ def _finish(
 
 def wave(t: Curve) -> Motion:
     """Waves with the right hand; t in seconds, as everywhere here."""
-    pose = _Pose(t)
+    pose = Pose(t)
     swing = np.sin(2 * np.pi * 1.1 * t)
     pose.arm("right", 0.15 + 0.05 * swing, twist=1.35, bend=1.45 + 0.45 * swing)
     pose.arm("left", 1.15, forward=0.1 + 0.05 * np.sin(2 * t), bend=0.3)
     pose.turn("spine3", "z", 0.04 * np.sin(1.3 * t))
-    return _finish(pose, yaw=0.15 * np.sin(0.9 * t), curl=(0.15, -0.15))
+    return finish(pose, yaw=0.15 * np.sin(0.9 * t), curl=(0.15, -0.15))
 
 
 def squat(t: Curve) -> Motion:
     """Squats and rises, arms to the front."""
-    pose = _Pose(t)
+    pose = Pose(t)
     depth = 0.5 - 0.5 * np.cos(2 * np.pi * t / 2.2)
     for side in ("left", "right"):
         pose.leg(side, 1.35 * depth, 1.75 * depth, apart=0.12 + 0.25 * depth)
         pose.arm(side, 1.2, forward=0.15 + 1.15 * depth, bend=0.3 + 0.5 * depth)
     pose.turn("spine1", "x", 0.35 * depth)
     pose.turn("neck", "x", -0.2 * depth)
-    return _finish(pose, yaw=0.35, curl=(0.5, 0.5))
+    return finish(pose, yaw=0.35, curl=(0.5, 0.5))
 
 
 def turn(t: Curve) -> Motion:
     """Turns to one side and the other as in front of a mirror, hands on the move."""
-    pose = _Pose(t)
+    pose = Pose(t)
     pose.arm("left", 1.0 + 0.1 * np.sin(1.5 * t), bend=0.9 + 0.3 * np.sin(1.5 * t), forward=0.25)
     pose.arm("right", 1.0 - 0.1 * np.sin(1.5 * t), bend=0.9 - 0.3 * np.sin(1.5 * t), forward=0.25)
     pose.leg("left", 0.06, 0.12, apart=0.08)
     pose.leg("right", 0.06, 0.12, apart=0.08)
-    return _finish(pose, yaw=1.0 * np.sin(2 * np.pi * t / 4.2), curl=(0.3, 0.3))
+    return finish(pose, yaw=1.0 * np.sin(2 * np.pi * t / 4.2), curl=(0.3, 0.3))
 
 
 def walk(t: Curve) -> Motion:
     """Walks through the picture from its left, half towards the camera."""
-    pose = _Pose(t)
+    pose = Pose(t)
     stride = np.sin(2 * np.pi * 0.95 * t)
     for side, phase in (("left", stride), ("right", -stride)):
         lifted = np.clip(np.cos(2 * np.pi * 0.95 * t) * (1 if side == "left" else -1), 0, None)
@@ -144,12 +145,12 @@ def walk(t: Curve) -> Motion:
         pose.arm(side, 1.2, forward=-0.45 * phase + 0.05, bend=0.35 - 0.2 * phase)
     pose.turn("spine2", "y", 0.12 * stride)
     progress = t - t.mean()
-    return _finish(pose, yaw=0.75, right=0.42 * progress, away=-0.32 * progress, curl=(0.3, 0.3))
+    return finish(pose, yaw=0.75, right=0.42 * progress, away=-0.32 * progress, curl=(0.3, 0.3))
 
 
 def dance(t: Curve) -> Motion:
     """Steps from side to side, arms alternating up and down."""
-    pose = _Pose(t)
+    pose = Pose(t)
     beat = np.sin(2 * np.pi * 0.9 * t)
     half = np.sin(2 * np.pi * 0.45 * t)
     pose.arm("left", 0.35 - 0.75 * half, twist=1.2, bend=1.1 + 0.5 * beat)
@@ -160,7 +161,7 @@ def dance(t: Curve) -> Motion:
     pose.turn("spine1", "z", 0.14 * half)
     pose.turn("spine3", "z", -0.1 * half)
     pose.turn("neck", "z", 0.1 * beat)
-    return _finish(pose, yaw=0.35 * half, right=0.16 * half, curl=(0.25 + 0.25 * beat, 0.25 - 0.25 * beat))
+    return finish(pose, yaw=0.35 * half, right=0.16 * half, curl=(0.25 + 0.25 * beat, 0.25 - 0.25 * beat))
 
 
 MOTIONS: dict[str, Callable[[Curve], Motion]] = {motion.__name__: motion for motion in (wave, squat, turn, walk, dance)}

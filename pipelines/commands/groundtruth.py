@@ -1,0 +1,70 @@
+"""`vividpose groundtruth`: a benchmark in which everything is known."""
+
+from __future__ import annotations
+
+import argparse
+from fractions import Fraction
+from pathlib import Path
+
+from pipelines.commands import Commands
+from pipelines.commands.tell import tell
+
+
+def add(commands: Commands) -> None:
+    top = commands.add_parser(
+        "groundtruth",
+        help="make a benchmark in which everything is known",
+        description="Films of drawn people with the truth about them: who it is, shape, motion, camera, and what each "
+        "pixel shows. See docs/groundtruth.md.",
+    )
+    steps = top.add_subparsers(dest="step", required=True, metavar="step")
+    make = steps.add_parser("make", help="film the clips", description="Film the clips. Run again, it goes on.")
+    make.add_argument("out", type=Path, metavar="OUT", help="the folder of the benchmark")
+    make.add_argument("--seed", type=int, default=0, help="everything is drawn from it (default: 0)")
+    make.add_argument("--train-people", type=int, default=40, metavar="N", help="default: 40")
+    make.add_argument("--test-people", type=int, default=8, metavar="N", help="default: 8")
+    make.add_argument("--clips-per-person", type=int, default=6, metavar="N", help="default: 6")
+    make.add_argument("--frames", type=int, default=32, metavar="T", help="of every clip (default: 32)")
+    make.add_argument("--size", type=int, default=256, help="pixels, 64 to 512, square (default: 256)")
+    make.add_argument("--fps", default="12", help="frames a second (default: 12); 30000/1001 is understood")
+    make.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
+    make.set_defaults(run=run, work=_make)
+
+
+def run(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from pipelines.engine.atomic import DiskFull
+    from pipelines.engine.run_lock import BadOutput, Busy
+    from pipelines.engine.setup_error import SetupError
+
+    console = Console(stderr=True)
+    try:
+        for line in options.work(options):
+            tell(console, line)
+    except DiskFull as error:
+        tell(console, f"error: {error}", style="red")
+        return 3
+    except (BadOutput, Busy, SetupError) as error:
+        tell(console, f"error: {error}", style="red")
+        return 1
+    return 0
+
+
+def _make(options: argparse.Namespace) -> list[str]:
+    from pipelines.engine.setup_error import SetupError
+    from pipelines.groundtruth.make import CLIPS, make_groundtruth
+    from pipelines.groundtruth.settings import GroundTruthSettings
+
+    try:
+        fps = Fraction(options.fps)
+    except (ValueError, ZeroDivisionError):
+        raise SetupError(f"--fps: expected a number or a fraction such as 30000/1001, got {options.fps!r}") from None
+    if options.workers < 1:
+        raise SetupError(f"--workers: expected 1 or more, got {options.workers}")
+    settings = GroundTruthSettings(
+        options.seed, options.train_people, options.test_people, options.clips_per_person, options.frames,
+        options.size, fps,
+    )  # fmt: skip
+    truth = make_groundtruth(options.out, settings, options.workers)
+    return [f"{len(truth['clips'])} clips of {len(truth['people'])} people: {options.out / CLIPS}"]
