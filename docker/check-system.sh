@@ -15,6 +15,7 @@ if [ "${2:-}" = test ]; then
     for pair in libEGL.so.1:libegl1 libGL.so.1:libgl1; do
         PATH="$PATH:/sbin:/usr/sbin" ldconfig -p | grep -q "${pair%%:*}" || missing="$missing ${pair##*:}"
     done
+    command -v chromium >/dev/null 2>&1 || echo "note: without chromium (apt-get install chromium) the tests of pages are skipped" >&2
     ls /usr/lib/*/dri/swrast_dri.so >/dev/null 2>&1 || missing="$missing libgl1-mesa-dri"
 fi
 if [ -n "$missing" ]; then
