@@ -29,6 +29,23 @@ def add(commands: Commands) -> None:
     make.add_argument("--fps", default="12", help="frames a second (default: 12); 30000/1001 is understood")
     make.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
     make.set_defaults(run=run, work=_make)
+    identities = steps.add_parser(
+        "identities",
+        help="put the known identity codes into shards",
+        description="Put the known identity codes into shards that `vividpose shards` made of the films.",
+    )
+    identities.add_argument("out", type=Path, metavar="OUT", help="the folder of the benchmark")
+    identities.add_argument("shards", type=Path, metavar="SHARDS", help="the OUT of `vividpose shards`")
+    identities.set_defaults(run=run, work=_identities)
+    cross = steps.add_parser(
+        "cross",
+        help="film person A doing B's motion",
+        description="Film person A doing B's motion, as truth, into OUT/cross.",
+    )
+    cross.add_argument("out", type=Path, metavar="OUT", help="the folder of the benchmark")
+    cross.add_argument("--pairs", type=int, default=16, metavar="N", help="default: 16")
+    cross.add_argument("--split", choices=("train", "test"), default="test", help="whose people (default: test)")
+    cross.set_defaults(run=run, work=_cross)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -68,3 +85,21 @@ def _make(options: argparse.Namespace) -> list[str]:
     )  # fmt: skip
     truth = make_groundtruth(options.out, settings, options.workers)
     return [f"{len(truth['clips'])} clips of {len(truth['people'])} people: {options.out / CLIPS}"]
+
+
+def _identities(options: argparse.Namespace) -> list[str]:
+    from pipelines.groundtruth.people import CODE_NAME
+    from pipelines.groundtruth.shards import write_identities
+
+    count = write_identities(options.out, options.shards)
+    return [f"{count} samples of {options.shards} have the {CODE_NAME}"]
+
+
+def _cross(options: argparse.Namespace) -> list[str]:
+    from pipelines.engine.setup_error import SetupError
+    from pipelines.groundtruth.cross import PAIRS, film_pairs
+
+    if options.pairs < 1:
+        raise SetupError(f"--pairs: expected 1 or more, got {options.pairs}")
+    listed = film_pairs(options.out, options.split, options.pairs)
+    return [f"{len(listed['pairs'])} pairs: {options.out / PAIRS}"]

@@ -1,4 +1,4 @@
-"""How clips begin: with the face turned away, covered by a hand or far off, so that a first frame says little of it.
+"""How clips begin: with the face turned away, behind the hands or far off, so that a first frame says little of it.
 
 A benchmark whose reference picture always shows the face plainly would have nothing for an identity vector to add.
 """
@@ -17,7 +17,7 @@ SHARES: Mapping[str, float] = {"plain": 0.3, "turned": 0.3, "covered": 0.2, "far
 LASTS = 0.4
 """Share of a clip that its opening takes."""
 TURN, FARTHER = 1.75, 0.9
-_ARM = ("shoulder", "elbow")
+_ARMS = [JOINTS.index(f"{side}_{part}") for side in ("left", "right") for part in ("shoulder", "elbow")]
 
 
 def opening_frames(frames: int) -> int:
@@ -25,7 +25,10 @@ def opening_frames(frames: int) -> int:
 
 
 def opened(motion: Motion, opening: str, side: str, distance: float) -> Motion:
-    """The motion with another beginning. side: "left" or "right". distance: metres from the camera to the person."""
+    """The motion with another beginning.
+
+    side: "left" or "right", where to the person turns away. distance: metres from the camera to the person.
+    """
     weight = _fading(len(motion.yaw))
     sign = 1 if side == "left" else -1
     if opening == "turned":
@@ -36,15 +39,13 @@ def opened(motion: Motion, opening: str, side: str, distance: float) -> Motion:
         return replace(motion, place=motion.place + farther)
     if opening == "covered":
         pose = Pose(np.zeros(1))
-        pose.arm(side, 1.35, forward=0.95, bend=2.25, twist=-0.28)
+        pose.arm("left", 1.3, forward=1.22, bend=2.15, twist=-0.52)
+        pose.arm("right", 1.3, forward=1.32, bend=2.15, twist=-0.52)
         raised = pose.axis_angle()[0]
-        body_pose, curl = motion.body_pose.copy(), motion.curl.copy()
-        for name in _ARM:
-            joint = JOINTS.index(f"{side}_{name}")
+        body_pose = motion.body_pose.copy()
+        for joint in _ARMS:
             body_pose[:, joint] += weight[:, None] * (raised[joint] - body_pose[:, joint])
-        column = 0 if side == "left" else 1
-        curl[:, column] *= 1 - weight
-        return replace(motion, body_pose=body_pose.astype(np.float32), curl=curl)
+        return replace(motion, body_pose=body_pose.astype(np.float32), curl=motion.curl * (1 - weight[:, None]))
     return motion
 
 
