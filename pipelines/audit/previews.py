@@ -53,17 +53,17 @@ class Made:
 def make_previews(
     out: Path, *, limit: int = LIMIT, show_faces: bool = False, progress: Callable[[int, int], None] | None = None
 ) -> Made:
-    """Make the previews that the page of OUT/audit needs and has not got; remove those it must not have.
+    """Make the previews that the page of OUT/audit needs and has not got; remove all others.
 
-    show_faces: leave people as they are; old previews are made anew. progress: (done, of). A preview is as old as its
-    shard at most. Raises FileNotFoundError where there has been no audit.
+    limit: how many clips have one at most. show_faces: leave people as they are; old previews are made anew. progress:
+    (done, of). A preview is as old as its shard at most. Raises FileNotFoundError where there has been no audit.
     """
     out = Path(out)
     tables = Tables(out)
     chosen = chosen_clips(tables, limit)
     folder = audit_folder(out) / PREVIEWS
     folder.mkdir(parents=True, exist_ok=True)
-    removed = _remove(folder, tables, show_faces)
+    removed = _remove(folder, {key for keys in chosen.values() for key in keys}, show_faces)
     made = kept = 0
     failed: list[tuple[str, str]] = []
     for name, keys in chosen.items():
@@ -106,16 +106,13 @@ def chosen_clips(tables: Tables, limit: int) -> dict[str, list[str]]:
     return chosen
 
 
-def _remove(folder: Path, tables: Tables, everything: bool) -> int:
-    """Remove previews of clips that are gone or must not be seen. A change of `show_faces` makes all of them anew."""
+def _remove(folder: Path, keep: set[str], show_faces: bool) -> int:
+    """Remove previews of clips that are not to have one. A change of `show_faces` makes all of them anew."""
     state = folder / "faces"
-    shown = "shown" if everything else "blurred"
+    shown = "shown" if show_faces else "blurred"
     if not state.is_file() or state.read_text() != shown:
-        keep: set[str] = set()
+        keep = set()
         state.unlink(missing_ok=True)
-    else:
-        sensitive = set(tables.sensitive())
-        keep = {row["key"] for row in tables.rows("select key from clips where state = 'kept'")} - sensitive
     gone = set()
     for path in folder.iterdir():
         if path.suffix in (".webp", ".mp4") and path.stem not in keep:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.commands import Commands
+from pipelines.commands.local_folder import local_folder
 from pipelines.commands.tell import tell
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def add(commands: Commands) -> None:
         "Without --source, --identity or --uploader it finishes a withdrawal that was interrupted.",
         epilog="exit codes: 0 nothing is left; 1 an error, or something is left (it is listed). See docs/forget.md",
     )
-    forget.add_argument("out", type=Path, help="an output folder of `vividpose shards`")
+    forget.add_argument("out", help="an output folder of `vividpose shards`")
     what = forget.add_mutually_exclusive_group()
     what.add_argument("--source", metavar="PATH|SHA256|URL|KEY", help="one source, however it is named")
     what.add_argument("--identity", metavar="NUMBER|KEY", help="a person of the audit, or the person in a clip")
@@ -45,6 +46,7 @@ def run(options: argparse.Namespace) -> int:
     from pipelines.audit.tombstones import BadTombstones
     from pipelines.engine.atomic import DiskFull
     from pipelines.engine.run_lock import BadOutput, Busy
+    from pipelines.settings import BadSettings
 
     console = Console()
     errors = Console(stderr=True)
@@ -53,20 +55,21 @@ def run(options: argparse.Namespace) -> int:
         tell(errors, "error: say why with --reason: it stays in the tombstone when all else is gone", style="red")
         return 1
     try:
-        if not options.out.is_dir():
-            raise NotFound(f"{options.out} is not there")
+        out = local_folder(options.out)
+        if not out.is_dir():
+            raise NotFound(f"{out} is not there")
         if options.where:
-            return _where(console, options.out)
+            return _where(console, out)
         if options.drop_embeddings:
-            return _drop(console, options.out)
-        result = forget(options.out, request, dry_run=options.dry_run, tell=lambda line: tell(errors, line))
+            return _drop(console, out)
+        result = forget(out, request, dry_run=options.dry_run, tell=lambda line: tell(errors, line))
     except DiskFull as error:
         tell(errors, f"error: {error}", style="red")
         return 3
-    except (BadOutput, BadTombstones, Busy, DamagedShard, NotFound) as error:
+    except (BadOutput, BadSettings, BadTombstones, Busy, DamagedShard, NotFound) as error:
         tell(errors, f"error: {error}", style="red")
         return 1
-    return _show(console, options, result)
+    return _show(console, out, result)
 
 
 def _where(console: Console, out: Path) -> int:
@@ -89,7 +92,7 @@ def _drop(console: Console, out: Path) -> int:
     return 1 if left else 0
 
 
-def _show(console: Console, options: argparse.Namespace, result: Withdrawal) -> int:
+def _show(console: Console, out: Path, result: Withdrawal) -> int:
     from pipelines.audit.forget import originals
 
     for facts in result.sources:
@@ -104,7 +107,7 @@ def _show(console: Console, options: argparse.Namespace, result: Withdrawal) -> 
     for line in result.done:
         tell(console, line)
     tell(console, f"withdrawn: {amount}")
-    for path in originals(result.sources, options.out):
+    for path in originals(result.sources, out):
         tell(console, f"note: the original {path} lies outside the dataset and is still there")
     for where in proof.closed:
         tell(console, f"note: {where}")

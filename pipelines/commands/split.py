@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from pipelines.commands import Commands
+from pipelines.commands.local_folder import local_folder
 from pipelines.commands.tell import tell
 
 
@@ -16,7 +17,7 @@ def add(commands: Commands) -> None:
         description="Assign the clips of an audited dataset to parts. What shares a person, a source or its content "
         "stays together, so nothing can leak. Writes OUT/audit/split.parquet and the split of OUT/decisions.parquet.",
     )
-    split.add_argument("out", type=Path, metavar="OUT", help="a dataset that `vividpose audit` has looked through")
+    split.add_argument("out", metavar="OUT", help="a dataset that `vividpose audit` has looked through")
     split.add_argument("--parts", default="train=0.9,test=0.1", help="names and shares (default: %(default)s)")
     split.add_argument("--seed", type=int, default=0, help="breaks ties (default: 0)")
     split.add_argument("--by-uploader", action="store_true", help="clips of one uploader stay together too")
@@ -38,14 +39,15 @@ def run(options: argparse.Namespace) -> int:
 
     console = Console(stderr=True)
     try:
+        out = local_folder(options.out)
         if options.given:
-            number = take_given_split(options.out, options.given)
+            number = take_given_split(out, options.given)
             tell(console, f"{number} clips are named in {options.given}")
         else:
             ties = (*ALWAYS, "uploader") if options.by_uploader else ALWAYS
-            made = make_split(options.out, read_parts_argument(options.parts), options.seed, ties)
+            made = make_split(out, read_parts_argument(options.parts), options.seed, ties)
             show_split(made, Console())
-        summary = run_audit(options.out, AuditOptions.of_last(options.out))
+        summary = run_audit(out, AuditOptions.of_last(out))
     except DiskFull as error:
         tell(console, f"error: {error}", style="red")
         return 3

@@ -290,8 +290,3 @@ def test_a_hostile_manifest_is_data(out: Path):
     assert summary["balanced"] is False
     assert query(out, "select count(*) from t where state = 'kept'") == [(40,)]
     json.loads((audit_folder(out) / "summary.json").read_text(), parse_constant=lambda name: pytest.fail(name))
-
-
-def test_a_bucket_is_refused_in_one_line(capsys: pytest.CaptureFixture[str]):
-    assert main(["audit", "s3://bucket/data"]) == 1
-    assert "mount or copy" in capsys.readouterr().err

@@ -184,7 +184,8 @@ class Stream:
             if state.get(name) != now[name]:
                 raise StreamChanged(
                     f"the saved position does not belong to this stream: {name} was {state.get(name)}, is "
-                    f"{now[name]} ({why}). Go back to what it was, or start a new run from the saved weights."
+                    f"{now[name]} ({why}). Go back to what it was, go on in the new order with "
+                    "--accept-dataset-change, or start a new run from the saved weights."
                 )
 
     def epochs(self) -> dict[str, float]:
