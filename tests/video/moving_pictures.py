@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -38,6 +39,13 @@ def scene(seed: int, number: int, width: int = 320, height: int = 256) -> NDArra
     blocks = rng.integers(30, 225, (height // 16 + 1, width // 16 + 40, 3)).astype(np.uint8)
     wide = blocks.repeat(16, axis=0).repeat(16, axis=1)
     return wide[:height, number : number + width]
+
+
+def write_av1(path: Path, pictures: Iterable[NDArray[np.uint8]], **options: Any) -> Path:
+    """`write_video` in a thread of its own: run as root, SVT-AV1 gives the thread that opens it, and all that this
+    thread starts later, real-time priority for good, and such a test process starves every other on the machine."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(write_video, path, pictures, codec="libsvtav1", **options).result()
 
 
 def write_video(
