@@ -18,7 +18,7 @@ export SRC OUT DATA MODEL JOBS GENERATED TRUTH EVALUATION
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: help setup setup-dev setup-train shards inspect doctor train latents animate evaluate audit docker test test-all check \
-	bench-pipelines bench-model bench-stream bench-audit clean
+	bench-pipelines bench-model bench-stream bench-audit bench-plan clean
 
 help:
 	@echo "make shards SRC=videos/ [OUT=data] [PROFILE=auto|lite|full] [ARGS=...]   videos to shards (no SRC: demo videos)"
@@ -31,7 +31,7 @@ help:
 	@echo "make doctor                      what is installed, what is missing"
 	@echo "make test | test-all             the tests; with the slow ones"
 	@echo "make check                       linter and type checker"
-	@echo "make bench-pipelines | bench-model | bench-stream | bench-audit   measure the parts"
+	@echo "make bench-pipelines | bench-model | bench-stream | bench-audit | bench-plan   measure the parts"
 	@echo "make docker                      the two images"
 
 $(VENV)/.base: pyproject.toml constraints.txt
@@ -111,6 +111,9 @@ bench-pipelines: $(VENV)/.dev
 
 bench-model bench-audit: bench-%: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.$* $(ARGS)
+
+bench-plan: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.plan_scale $(ARGS)
 
 bench-stream: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.stream --data "$$DATA" $(ARGS)

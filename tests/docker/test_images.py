@@ -7,10 +7,12 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from dockerfile_parse import DockerfileParser
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = ROOT / "docker" / "Dockerfile"
@@ -62,13 +64,23 @@ def test_what_the_images_copy_exists_and_is_sent_to_the_builder():
             assert any(fnmatch.fnmatch(name, pattern) or name.startswith(f"{pattern}/") for pattern in allowed), name
 
 
-@pytest.mark.parametrize("extras", [["s3"], ["full", "serve", "evaluate"], ["train"]], ids="+".join)
+@pytest.mark.parametrize("extras", [["s3"], ["full", "serve", "evaluate", "cluster"], ["train"]], ids="+".join)
 def test_every_requirement_of_an_image_is_pinned(extras: list[str]):
     command = [sys.executable, str(ROOT / "docker" / "requirements.py"), str(ROOT / "pyproject.toml"), *extras]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     names = {re.split(r"[\[<>=]", line)[0].lower().replace("_", "-") for line in lines}
     known = {name.lower().replace("_", "-") for name in pinned()}
     assert names <= known, names - known
+
+
+def test_what_the_extra_of_ray_asks_for_is_pinned():
+    wanted = {
+        requirement.name.lower().replace("_", "-")
+        for requirement in map(Requirement, metadata.requires("ray") or ())
+        if requirement.marker is not None and requirement.marker.evaluate({"extra": "default"})
+    }
+    known = {name.lower().replace("_", "-") for name in pinned()}
+    assert wanted <= known, wanted - known
 
 
 def test_the_extras_that_the_dockerfile_names_exist():
