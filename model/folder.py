@@ -20,8 +20,9 @@ from torch import Tensor
 
 from model.config import BadConfig, VividPoseConfig, as_data, parse_config
 from model.model_card import model_card
+from model.trained_on import TrainedOn
 from model.vividpose import VividPose
-from model.weight_files import WEIGHTS, BadFolder, load_strictly, read_json
+from model.weight_files import WEIGHTS, BadFolder, check_strictly, load_strictly, read_json
 
 PARTS = ("unet", "reference_net", "identity", "pose")
 STOCK_CLASSES = {"unet": "UNetSpatioTemporalConditionModel", "reference_net": "UNet2DConditionModel"}
@@ -71,6 +72,13 @@ def load_model(folder: Path | str, dtype: torch.dtype = torch.float32) -> VividP
     return model.eval()
 
 
+def check_folder(folder: Path | str, config: VividPoseConfig) -> None:
+    """Whether a folder's weights are whole and of this network, from their headers: `BadFolder` says what is not."""
+    model = _empty(config)
+    for part in PARTS:
+        check_strictly(getattr(model, part), Path(folder) / part)
+
+
 def save_model(
     model: VividPose,
     folder: Path | str,
@@ -78,13 +86,15 @@ def save_model(
     state: Mapping[str, Tensor] | None = None,
     dtype: torch.dtype | None = None,
     notes: Mapping[str, str] | None = None,
+    trained_on: TrainedOn | None = None,
     overwrite: bool = False,
 ) -> None:
     """Writes all or nothing: the folder appears when it is complete.
 
     state: other weights than the model's own (their average over the training, or gathered from several machines), by
     the names of `model.state_dict()`. dtype: what to write, else as they are. notes: what the model card and the index
-    say of its making. What exists already is refused, unless with `overwrite` and a VividPose folder.
+    say of its making. trained_on: what its training clips were like, for `animate`. What exists already is refused,
+    unless with `overwrite` and a VividPose folder.
     """
     folder = Path(folder).absolute()
     if folder.exists() and not overwrite:
@@ -97,10 +107,11 @@ def save_model(
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
-        _write_index(partial, model.config, dict(notes or {}))
+        _write_index(partial, model.config, dict(notes or {}), trained_on)
         for part in PARTS:
             _write_part(partial / part, part, model.config, state, dtype)
-        _write_text(partial / "README.md", model_card(model.config, dict(notes or {})))
+        clips = {} if trained_on is None else {"training clips": str(trained_on)}
+        _write_text(partial / "README.md", model_card(model.config, {**(notes or {}), **clips}))
         if folder.exists():
             folder.rename(old)
         partial.rename(folder)
@@ -145,13 +156,15 @@ def _check_names(state: Mapping[str, Tensor], model: VividPose) -> None:
         raise ValueError(f"weights that do not fit the model: missing {missing[:3]}, unknown {unknown[:3]}")
 
 
-def _write_index(folder: Path, config: VividPoseConfig, notes: dict[str, str]) -> None:
+def _write_index(folder: Path, config: VividPoseConfig, notes: dict[str, str], trained_on: TrainedOn | None) -> None:
     index: dict[str, Any] = {
         "_class_name": "VividPose",
         "_diffusers_version": diffusers.__version__,
         "config": as_data(config),
         "notes": notes,
     }
+    if trained_on is not None:
+        index["trained_on"] = trained_on.as_data()
     _write_text(folder / "model_index.json", json.dumps(index, indent=2) + "\n")
 
 

@@ -27,7 +27,9 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise BadFolder(f"{path} is missing: {path.parent} is not {what}") from None
-    except ValueError as error:
+    except OSError as error:
+        raise BadFolder(f"{path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
         raise BadFolder(f"{path} is damaged: {error}") from error
     if not isinstance(data, dict):
         raise BadFolder(f"{path} must hold an object, found {type(data).__name__}")
@@ -38,26 +40,61 @@ def load_strictly(module: nn.Module, folder: Path, dtype: torch.dtype) -> None:
     """Puts the folder's weights, converted to `dtype`, in the place of the module's parameters, which may be on the
     meta device. Every name and shape must agree: `BadFolder` lists the first few that do not. The module is changed
     only when all is well."""
-    files = weight_files(folder)
-    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    expected = _shapes(module)
     loaded: dict[str, Tensor] = {}
-    for file in files:
+    for file in weight_files(folder):
         for name, tensor in tensors(file):
             if tuple(tensor.shape) == expected.get(name):
                 # A copy, one at a time: the file's bytes are not aligned, with which sums may round differently.
                 tensor = tensor.to(dtype, copy=True)
             loaded[name] = tensor
-    problems = [f"{name} is missing" for name in expected if name not in loaded]
-    problems += [f"{name} is unknown" for name in loaded if name not in expected]
+    _compare(folder, expected, {name: tuple(tensor.shape) for name, tensor in loaded.items()})
+    module.load_state_dict(loaded, strict=True, assign=True)
+
+
+def check_strictly(module: nn.Module, folder: Path) -> None:
+    """Whether `load_strictly` would do it, by the files' headers: every name, shape, length. Raises `BadFolder`."""
+    found: dict[str, tuple[int, ...]] = {}
+    for file in weight_files(folder):
+        try:
+            with safe_open(file, framework="pt") as opened:
+                found |= {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise BadFolder(f"{file} is damaged or not a safetensors file: {error}") from error
+    _compare(folder, _shapes(module), found)
+
+
+def check_readable(folder: Path, stem: str) -> None:
+    """Whether the safetensors files of a part named so, whole or in shards, are there and whole. Raises `BadFolder`."""
+    files = sorted(folder.glob(f"{stem}*.safetensors"))
+    if not files:
+        raise BadFolder(f"there is no {folder / stem}.safetensors; weights are read from safetensors only")
+    for file in files:
+        try:
+            with safe_open(file, framework="pt"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise BadFolder(f"{file} is damaged or not a safetensors file: {error}") from error
+
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def _shapes(module: nn.Module) -> Shapes:
+    return {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+
+
+def _compare(folder: Path, expected: Shapes, found: Shapes) -> None:
+    problems = [f"{name} is missing" for name in expected if name not in found]
+    problems += [f"{name} is unknown" for name in found if name not in expected]
     problems += [
-        f"{name} has the shape {tuple(loaded[name].shape)}, expected {shape}"
+        f"{name} has the shape {found[name]}, expected {shape}"
         for name, shape in expected.items()
-        if name in loaded and tuple(loaded[name].shape) != shape
+        if name in found and found[name] != shape
     ]
     if problems:
         more = f", and {len(problems) - 4} more" if len(problems) > 4 else ""
         raise BadFolder(f"{folder} does not fit this model: {'; '.join(problems[:4])}{more}")
-    module.load_state_dict(loaded, strict=True, assign=True)
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -37,8 +37,8 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 
 
 def export(source: Path, out: Path, weights: str, precision: str, overwrite: bool = False) -> Checkpoint:
-    """Write the folder `out` from a checkpoint's folder, or from the newest of a run. weights: "ema", "live", or "auto":
-    the average where there is one. Raises `BadCheckpoint`, `FileExistsError`, `DiskFull`."""
+    """Write the folder `out` from a checkpoint's folder, or from the newest of a run. weights: "ema", "live", or
+    "auto": the average where there is one. Raises `BadCheckpoint`, `FileExistsError`, `DiskFull`."""
     alone = Ranks(0, 1, torch.device("cpu"))
     if (source / MANIFEST).is_file():
         checkpoint = opened(source, alone)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from model.animator import Animator
     from model.config import VividPoseConfig
     from model.encoders import Encoders
+    from model.trained_on import TrainedOn
 
 TINY_SEED = 0
 PARTS = ("unet", "reference_net", "identity", "pose")
@@ -31,7 +32,8 @@ class ModelFacts:
     """A model before it is loaded. Small: it travels to the actors.
 
     folder: of its weights; None: random weights of the tiny configuration, which give noise. hash: over the content of
-    all files. told: for people.
+    all files. told: for people. size, frames (of a window): what it was trained on where its folder says so
+    (trained_on), else what its networks were set up for.
     """
 
     name: str
@@ -42,6 +44,7 @@ class ModelFacts:
     size: tuple[int, int]
     multiple: int
     frames: int
+    trained_on: TrainedOn | None = None
 
 
 def find_model(settings: ModelSettings, content: Callable[[Path], str]) -> ModelFacts:
@@ -51,8 +54,10 @@ def find_model(settings: ModelSettings, content: Callable[[Path], str]) -> Model
     """
     from model.config import BadConfig, load_config, parse_config
     from model.encoders import TINY
+    from model.trained_on import read_trained_on
     from model.weight_files import BadFolder, read_json
 
+    trained_on = None
     folder: Path | None = Path(settings.folder)
     if settings.folder == "tiny":
         folder = TINY if (TINY / "model_index.json").is_file() else None
@@ -64,6 +69,7 @@ def find_model(settings: ModelSettings, content: Callable[[Path], str]) -> Model
             if index.get("_class_name") != "VividPose":
                 raise BadFolder(f"{folder} holds a {index.get('_class_name')}, expected a VividPose")
             config = parse_config(index.get("config"), str(folder / "model_index.json"))
+            trained_on = read_trained_on(index, str(folder / "model_index.json"))
     except (BadFolder, BadConfig) as error:
         raise SetupError(f"model: {error}") from error
     encoders = _encoders(settings, folder, config)
@@ -79,18 +85,20 @@ def find_model(settings: ModelSettings, content: Callable[[Path], str]) -> Model
     else:
         files = [("model_index.json", folder / "model_index.json"), *_files(folder, PARTS)]
         hashes |= {name: content(path) for name, path in files}
-        told = f"{config.name}, {folder}"
+        told = f"{config.name}, {folder}" + ("" if trained_on is None else f", trained on {trained_on}")
     side = config.unet.sample_size * config.vae.scale_factor
     multiple = config.size_multiple
+    size = (max(multiple, round(side * 2 / 3 / multiple) * multiple), side)
     return ModelFacts(
         name=config.name,
         folder=None if folder is None else str(folder.resolve()),
         encoders=str(encoders.resolve()),
         hash=digest(hashes),
         told=told,
-        size=(max(multiple, round(side * 2 / 3 / multiple) * multiple), side),
+        size=size if trained_on is None else trained_on.size,
         multiple=multiple,
-        frames=config.unet.num_frames,
+        frames=config.unet.num_frames if trained_on is None else trained_on.frames,
+        trained_on=trained_on,
     )
 
 
@@ -161,7 +169,10 @@ def load_animator(facts: ModelFacts, devices: tuple[str, ...], precision: str) -
         encoders = _timed(load_encoders(facts.encoders, devices[0], dtype))
     except BadFolder as error:
         raise SetupError(f"model: {error}") from error
-    return Animator(models[0], encoders, models[1:])
+    try:
+        return Animator(models[0], encoders, models[1:])
+    except ValueError as error:  # what it refuses: encoders of another model
+        raise SetupError(f"model: {error}") from error
 
 
 def place_visitors(animator: Animator, offload: bool) -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
 from pipelines.animate.estimates import ending
 from pipelines.animate.jobs import JobLine
 from pipelines.animate.memory import NoRoom, Planner
+from pipelines.animate.model_check import check_model, model_cautions, skeleton_of
 from pipelines.animate.model_source import ModelFacts, find_model
 from pipelines.animate.planned import PlannedJob, Refused, job_units, plan_jobs
 from pipelines.animate.publish import publish
@@ -67,8 +69,14 @@ def run_animate(
     work_store = open_store(work if work is not None else join(store.url, "work"))
     with only_run(work_store), _content(work_store.local(HASHES)) as content:
         model = find_model(settings.model, (lambda path: "") if preview else content)
+        settings = replace(settings, skeleton=cast(Any, skeleton_of(settings.skeleton, model)))
+        if not preview:
+            check_model(model)
         _tell(tell, choices, model, preview)
         jobs, refused = plan_jobs(lines, settings, model, base, content)
+        for size in sorted({job.size for job in jobs}):
+            for caution in model_cautions(model, size, None):
+                tell(f"{'caution':<10} {caution.message}")
         plans: dict[str, SamplingPlan] = {}
         if not preview:
             jobs, plans, too_large = _plan_memory(jobs, Planner(settings, model, work_store, tell))

@@ -56,7 +56,8 @@ def _pools() -> dict[str, PoolSettings]:
 @dataclass(frozen=True)
 class AnimateSettings:
     """profile: of the estimators: auto, lite or full. executor: ray or inline. root: a folder that every input must lie
-    in; None: anywhere. skeleton: the drawing style that the model was trained with.
+    in; None: anywhere. skeleton: the drawing style that the model was trained with; auto: as its folder says, else
+    plain.
     decoded_mb: frames of one clip kept in memory so that the estimators share one decode; little, for a long driver is
     to need no more memory than a short one, and decoding is quick beside the estimators.
     min_side: pixels, least short side of an input. max_failures: unexpected errors after which the run gives up.
@@ -67,7 +68,7 @@ class AnimateSettings:
     profile: str = "auto"
     executor: str = "ray"
     root: str | None = None
-    skeleton: Literal["plain", "confidence"] = "plain"
+    skeleton: Literal["auto", "plain", "confidence"] = "auto"
     crf: int = 16
     decoded_mb: int = 64
     min_side: int = 64

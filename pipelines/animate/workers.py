@@ -19,6 +19,7 @@ from pipelines.animate.finish import (
     write_comparison,
     write_result,
 )
+from pipelines.animate.model_check import model_cautions
 from pipelines.animate.model_source import ModelFacts, load_animator, place_visitors
 from pipelines.animate.motion import Motion, swapped_motion
 from pipelines.animate.planned import AnimateStage, PlannedJob, job_units
@@ -327,6 +328,7 @@ class FinishWorker(JobWorker):
         claims = manifest(folder / RESULT_FILE, job.name, unit, told, hashes)
         (folder / MANIFEST_FILE).write_bytes(manifest_bytes(claims))
         cautions = cautions_of(inputs.reference, inputs.driving, inputs.motion)
+        cautions += model_cautions(model, job.size, float(inputs.driving.fps))
         estimated = sum(record.seconds for records in inputs.records.values() for record in records.values())
         (folder / RECIPE_FILE).write_bytes(
             recipe(
