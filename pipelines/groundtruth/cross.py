@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import chain, islice, zip_longest
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -55,40 +55,41 @@ class Pair:
 
 
 def choose_pairs(truth: Mapping[str, Any], split: Split, count: int) -> list[Pair]:
-    """Pairs of different people, those first whose shapes differ most; each person is A equally often.
+    """Pairs of different people: each person is A in turn, with films and drivers that were not taken yet as far as
+    there are any, and of those with the driver whose shape is farthest.
 
     The reference is the last frame of A's film, when its opening is over. Nobody who comes from afar drives: the way to
     the camera would not fit where A stands. Raises SetupError where the split has not as many pairs.
     """
     takes = [take for take in takes_of(truth) if take.person.split == split]
     drivers = [take for take in takes if take.clip.performance.opening != "far"]
-    ranked: dict[str, list[Pair]] = {}
+    left: dict[str, list[Pair]] = {}
     for reference in takes:
-        for driving in drivers:
-            if reference.person != driving.person:
-                pair = Pair(reference, driving, truth["settings"]["frames"] - 1)
-                ranked.setdefault(reference.person.name, []).append(pair)
-    available = sum(map(len, ranked.values()))
+        others = [driving for driving in drivers if driving.person != reference.person]
+        pairs = left.setdefault(reference.person.name, [])
+        pairs += [Pair(reference, driving, truth["settings"]["frames"] - 1) for driving in others]
+    available = sum(map(len, left.values()))
     if count > available:
         raise SetupError(f"--pairs: the {split} split has {available} pairs of different people, asked for: {count}")
-    queues = [_far_shapes_first(pairs) for _, pairs in sorted(ranked.items())]
-    turns = chain.from_iterable(zip_longest(*queues))
-    return list(islice((pair for pair in turns if pair is not None), count))
+
+    taken: Counter[str] = Counter()
+
+    def rank(pair: Pair) -> tuple[int, float, str]:
+        used = taken[pair.reference.clip.name] + taken["driving " + pair.driving.clip.name]
+        return used, -_shape_distance(pair), pair.name
+
+    chosen: list[Pair] = []
+    for name in islice(cycle(sorted(left)), count * len(left)):
+        if left[name] and len(chosen) < count:
+            best = min(left[name], key=rank)
+            left[name].remove(best)
+            taken.update((best.reference.clip.name, "driving " + best.driving.clip.name))
+            chosen.append(best)
+    return chosen
 
 
-def _far_shapes_first(pairs: Sequence[Pair]) -> Iterator[Pair]:
-    """Another film of each of the two every time, as far as there are any; the farthest person first."""
-
-    def distance(pair: Pair) -> float:
-        return float(np.linalg.norm(np.subtract(pair.reference.person.betas, pair.driving.person.betas)))
-
-    left = sorted(pairs, key=lambda pair: (-distance(pair), pair.name))
-    seen: Counter[str] = Counter()
-    while left:
-        best = min(left, key=lambda pair: seen[pair.reference.clip.name] + seen[pair.driving.clip.name])
-        left.remove(best)
-        seen.update((best.reference.clip.name, best.driving.clip.name))
-        yield best
+def _shape_distance(pair: Pair) -> float:
+    return float(np.linalg.norm(np.subtract(pair.reference.person.betas, pair.driving.person.betas)))
 
 
 def crossed(body: Body, pair: Pair, frames: int, size: int, fps: Fraction) -> BodySequence:
