@@ -68,7 +68,7 @@ def find_model(settings: ModelSettings, content: Callable[[Path], str]) -> Model
             index = read_json(folder / "model_index.json", "a VividPose folder")
             if index.get("_class_name") != "VividPose":
                 raise BadFolder(f"{folder} holds a {index.get('_class_name')}, expected a VividPose")
-            config = parse_config(index.get("config"), str(folder / "model_index.json"))
+            config = parse_config(index.get("config"), f"{folder / 'model_index.json'}: config")
             trained_on = read_trained_on(index, str(folder / "model_index.json"))
     except (BadFolder, BadConfig) as error:
         raise SetupError(f"model: {error}") from error

@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av.error
 import numpy as np
 
 from pipelines.animate.driver import CLIP_FILE
@@ -19,6 +20,7 @@ from pipelines.clip import BodySequence, Keypoints
 from pipelines.engine.ledger import Outcome
 from pipelines.shard_format import (
     BadSample,
+    Sample,
     decode_body,
     decode_keypoints,
     decode_sample,
@@ -84,20 +86,40 @@ def take_sample(
     """The span of a sample of a shard into `folder`, with its frames."""
     del min_side
     try:
-        members = next((members for found, members in read_tar(path) if found == key), None)
-        if members is None:
+        sample = _sample(path, key)
+        if sample is None:
             return Outcome("quarantined", "no_such_sample", f"{path} has no sample {key!r}")
-        sample = decode_sample(key, members)
-        outcome = _write(folder, path, sample.keypoints, sample.body, sample.fps, start, seconds, fps)
-        if outcome.status == "done":
-            with ClipReader(sample.video) as reader:
-                frames = span_frames(sample.fps, len(sample.body), start, seconds, fps)[0]
+        rate = sample.fps
+        with ClipReader(sample.video) as reader:
+            if (len(reader), reader.size) != (len(sample.body), sample.body.camera.size):
+                raise BadSample(
+                    f"{path}: sample {key} has {len(sample.body)} poses for {sample.body.camera.size}, its video "
+                    f"{len(reader)} frames of {reader.size}"
+                )
+            outcome = _write(folder, path, sample.keypoints, sample.body, rate, start, seconds, fps)
+            if outcome.status == "done":
+                frames = span_frames(rate, len(sample.body), start, seconds, fps)[0]
                 with ClipWriter(folder / CLIP_FILE, reader.size, Fraction(*outcome.info["fps"])) as writer:
                     for number in frames:
                         writer.write(reader.frames([number])[0])
-    except (BadSample, ValueError, OSError, tarfile.TarError) as error:
+    except (BadSample, ValueError, OSError, tarfile.TarError, av.error.FFmpegError) as error:
         return Outcome("quarantined", "bad_sample", str(error))
     return outcome
+
+
+def _sample(path: str, key: str) -> Sample | None:
+    """A sample of a shard that anybody may have made. Raises `BadSample`; None where there is none of this key."""
+    members = next((members for found, members in read_tar(path) if found == key), None)
+    if members is None:
+        return None
+    try:
+        sample = decode_sample(key, members)
+        if not 1 <= sample.fps <= 480:
+            raise BadSample(f"{path}: sample {key}: {float(sample.fps):g} frames a second")
+    except (ArithmeticError, LookupError, TypeError) as error:
+        told = f"{type(error).__name__}: {error}"
+        raise BadSample(f"{path}: sample {key}: its json or an array is damaged: {told}") from error
+    return sample
 
 
 def _write(
