@@ -6,6 +6,7 @@ thousand.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -92,13 +93,15 @@ class Tables:
         """Every planned shard that holds a kept clip -> a hash of all that its samples are made of, in order."""
         if not self.files:
             return {}
-        return dict(
-            self._stream(
-                "SELECT shard, sha256(string_agg(key || ingest_unit || clip_index || told, ',' ORDER BY key)) FROM "
-                "planned JOIN rows USING (key) JOIN sources ON source_sha256 = sha256 WHERE state = 'kept' "
-                "GROUP BY shard ORDER BY shard"
-            )
+        # Sorted, which goes through files where memory ends; an ordered aggregate would hold all members at once.
+        members = self._stream(
+            "SELECT shard, key || ingest_unit || clip_index || told FROM planned JOIN rows USING (key) "
+            "JOIN sources ON source_sha256 = sha256 WHERE state = 'kept' ORDER BY shard, key"
         )
+        return {
+            shard: hashlib.sha256(",".join(told for _, told in rows).encode()).hexdigest()
+            for shard, rows in groupby(members, lambda row: row[0])
+        }
 
     def clips_of_shards(self, names: Sequence[str]) -> Iterator[tuple[str, list[Clip]]]:
         """The kept clips of some shards, shard by shard, without their facts."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import threading
+import time
 import uuid
 from pathlib import Path
 
@@ -217,3 +218,16 @@ def test_a_lease_whose_holder_is_gone_is_taken_over(monkeypatch: pytest.MonkeyPa
     store.put("lock", b'{"token": "x", "host": "another-host", "pid": 1, "beat": "y"}')
     with only_run(store):
         assert b"another-host" not in store.get("lock")
+
+
+def test_a_holder_learns_that_its_lease_was_taken(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(run_lock, "RENEW_SECONDS", 0.05)
+    store = open_store(f"memory://{uuid.uuid4().hex}/work")
+    with only_run(store) as held:
+        assert held()
+        store.put("lock", b'{"token": "x", "host": "another-host", "pid": 1, "beat": "y"}')
+        end = time.monotonic() + 60
+        while held():
+            assert time.monotonic() < end, "the loss of the lease was not noticed"
+            time.sleep(0.01)
+    assert b"another-host" in store.get("lock")

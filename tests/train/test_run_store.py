@@ -27,6 +27,7 @@ from tests.engine.object_server import (
     proxy,
 )
 from tests.train.runs import PATIENCE, Run, Small, lines, losses
+from train.export import main as export
 from train.run_store import whole_steps
 
 
@@ -92,6 +93,42 @@ def test_another_machine_goes_on_with_what_is_in_the_store(small: Small, store: 
     assert store.size("lock") is None
 
 
+@pytest.mark.slow
+def test_a_model_is_exported_from_the_store_into_a_bucket(
+    small: Small, store: Store, endpoint: str, finished: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    run = start(small, "run", store, endpoint)
+    assert run.wait() == 0, run.told
+    models = open_store(f"{store.url}-models/mine")
+    assert export([store.url, models.url]) == 0
+    assert f"{models.url}: from {store.url}/checkpoints/step-00000006" in capsys.readouterr().out
+    assert export([str(finished.out), str(tmp_path / "here")]) == 0
+    here = {path.relative_to(tmp_path / "here").as_posix() for path in (tmp_path / "here").rglob("*") if path.is_file()}
+    assert {entry.key for entry in models.list_prefix("")} == here
+    weights = "unet/diffusion_pytorch_model.safetensors"
+    assert models.get(weights) == (tmp_path / "here" / weights).read_bytes()
+    assert export([f"{store.url}/checkpoints/step-00000004", models.url]) == 1
+    assert "exists already" in capsys.readouterr().err
+    assert export([f"{store.url}/checkpoints/step-00000004", models.url, "--overwrite"]) == 0
+    assert models.get(weights) != (tmp_path / "here" / weights).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        (f"s3://{BUCKET}/nothing", "is neither a checkpoint nor the store of a run with one"),
+        ("s3://no-such-bucket/run", "there is no such bucket"),
+    ],
+)
+def test_a_source_without_a_checkpoint_is_one_line(
+    endpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str, told: str
+):
+    assert export([place, str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert told in error
+
+
 def hold(day_of: Callable[[int, str, str], bool]) -> tuple[BadDay, threading.Event, threading.Event]:
     """A day on which the first request that `day_of` names is begun and never ends, until it is let go."""
     reached, go_on = threading.Event(), threading.Event()
@@ -147,7 +184,7 @@ def test_killed_during_an_upload_the_same_machine_puts_the_rest(
     again = start(small, "run", store, endpoint)
     assert again.wait() == 0, again.told
     assert "going on after step 4" in again.told
-    assert whole_steps(store) == [6, 4, 2]
+    assert whole_steps(store) == [6, 4]
     assert kept(store, 4) == local(finished, 4)
 
 
@@ -184,7 +221,7 @@ def test_when_the_last_checkpoint_cannot_be_put_the_next_start_puts_it(small: Sm
     assert "step-00000006 is not in s3://" in error_of(run)
     again = start(small, "run", store, endpoint)
     assert again.wait() == 0, again.told
-    assert whole_steps(store) == [6, 4, 2]
+    assert whole_steps(store) == [6, 4]
 
 
 @pytest.mark.slow
@@ -200,9 +237,7 @@ def test_two_ranks_put_and_fetch_together(small: Small, store: Store, endpoint: 
 
 
 @pytest.mark.slow
-def test_a_damaged_checkpoint_in_the_store_is_passed_over(
-    small: Small, store: Store, endpoint: str, finished: Run
-):
+def test_a_damaged_checkpoint_in_the_store_is_passed_over(small: Small, store: Store, endpoint: str, finished: Run):
     first = start(small, "here", store, endpoint, "--set", "steps=4")
     assert first.wait() == 0, first.told
     [name] = [e.key for e in store.list_prefix("checkpoints/step-00000004") if e.key.endswith(".safetensors")]
