@@ -10,18 +10,17 @@ from collections.abc import Callable
 import psutil
 import pytest
 import torch
-from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
-from diffusers.schedulers.scheduling_utils import AysSchedules
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from model import edm
 from model.guidance import Denoise, Guidance, guided
-from model.noise import CONDITION_IMAGE, FrameNoise
+from model.noise import FrameNoise
 from model.sampler import Sampling, sample
-from model.schedule import ALIGN_YOUR_STEPS, align_your_steps_sigmas, karras_sigmas
+from model.schedule import align_your_steps_sigmas, karras_sigmas
 from model.windows import Windows
+from tests.model.stock_scheduler import svd_scheduler
 
 NOISE = FrameNoise((1, 2), (2, 3, 4))
 
@@ -68,104 +67,6 @@ def truth(x: Tensor, sigma: float, frames: range) -> Tensor:
 def any_windows(draw: st.DrawFn) -> Windows:
     size = draw(st.integers(1, 9))
     return Windows(draw(st.integers(1, 4 * size + 3)), size, draw(st.integers(0, size - 1)))
-
-
-# The noise levels
-
-
-@pytest.mark.parametrize("steps", [1, 2, 10, 25, 30])
-def test_karras_levels_are_those_of_diffusers(steps: int) -> None:
-    scheduler = svd_scheduler()
-    scheduler.set_timesteps(steps)
-    assert karras_sigmas(steps) == pytest.approx(scheduler.sigmas.tolist(), rel=1e-6)
-
-
-def test_align_your_steps_are_the_published_levels() -> None:
-    assert align_your_steps_sigmas() == pytest.approx(AysSchedules["StableDiffusionVideoSigmas"], rel=1e-6)
-
-
-@given(st.integers(1, 60))
-def test_align_your_steps_for_any_number_of_steps(steps: int) -> None:
-    sigmas = align_your_steps_sigmas(steps)
-    assert len(sigmas) == steps + 1
-    assert sigmas[0] == 700
-    assert sigmas[-1] == 0
-    assert all(a > b for a, b in itertools.pairwise(sigmas))
-
-
-def test_twenty_align_your_steps_lie_between_the_ten_in_the_logarithm() -> None:
-    sigmas = align_your_steps_sigmas(20)
-    assert sigmas[2:-1:2] == pytest.approx(ALIGN_YOUR_STEPS[1:-1], rel=1e-6)
-    assert sigmas[1] == pytest.approx((700 * 54.5) ** 0.5, rel=1e-6)
-
-
-@pytest.mark.parametrize("schedule", [karras_sigmas, align_your_steps_sigmas])
-@pytest.mark.parametrize("steps", [0, -3])
-def test_no_steps_are_refused(schedule: Callable[[int], tuple[float, ...]], steps: int) -> None:
-    with pytest.raises(ValueError, match=f"at least one step, not {steps}"):
-        schedule(steps)
-
-
-def test_a_karras_range_that_makes_no_sense_is_refused() -> None:
-    for low, high, rho in [(0, 700, 7), (700, 0.002, 7), (0.002, float("inf"), 7), (0.002, 700, 0)]:
-        with pytest.raises(ValueError, match="sigma_min"):
-            karras_sigmas(5, low, high, rho)
-
-
-@pytest.mark.parametrize("sigmas", [(), (0.0,), (5.0, 1.0), (5.0, 5.0, 0.0), (1.0, 5.0, 0.0), (float("nan"), 1.0, 0.0)])
-def test_levels_that_do_not_fall_to_zero_are_refused(sigmas: tuple[float, ...]) -> None:
-    with pytest.raises(ValueError, match="fall and end in 0"):
-        sample(truth, NOISE, Windows(5, 5, 0), sigmas)
-
-
-# The noise
-
-
-def test_noise_is_a_pure_function_of_seed_and_frame() -> None:
-    noise = FrameNoise((7, 2**64 - 1), (4, 5, 6))
-    assert torch.equal(noise(12), torch.cat([FrameNoise((7,), (4, 5, 6))(12), FrameNoise((2**64 - 1,), (4, 5, 6))(12)]))
-    different = [noise(frame) for frame in (0, 1, 2**32, CONDITION_IMAGE)]
-    assert all(not torch.equal(a, b) for a, b in itertools.combinations(different, 2))
-    assert not torch.equal(noise(1)[0], noise(1)[1])
-
-
-def test_noise_stays_what_it_was() -> None:
-    """A seed in the record of a video made years ago gives that video's noise."""
-    drawn = FrameNoise((7,), (5,))(3)[0].tolist()
-    assert drawn == pytest.approx([-1.4470675, -0.9134207, -0.5155607, 1.8603299, -0.1543684], abs=1e-6)
-
-
-def test_noise_is_gaussian_and_independent_from_frame_to_frame() -> None:
-    seeds = [FrameNoise((seed,), (100, 100)) for seed in (0, 1)]
-    noise = torch.stack([noise(frame).flatten() for noise in seeds for frame in range(10)])
-    assert float(noise.mean()) == pytest.approx(0, abs=4 / noise.numel() ** 0.5)
-    assert float(noise.std()) == pytest.approx(1, abs=4 / (2 * noise.numel()) ** 0.5)
-    assert float((torch.corrcoef(noise) - torch.eye(20)).abs().max()) < 5 / noise.shape[1] ** 0.5
-
-
-@pytest.mark.parametrize("seeds", [(-1,), (2**64,), (3, 1.5), ()])
-def test_seeds_that_are_none_or_out_of_range_are_refused(seeds: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="seed"):
-        FrameNoise(seeds, (2, 3, 4))
-
-
-# Against diffusers
-
-
-def svd_scheduler() -> EulerDiscreteScheduler:
-    """With the published scheduler_config.json of SVD."""
-    return EulerDiscreteScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        prediction_type="v_prediction",
-        sigma_min=0.002,
-        sigma_max=700.0,
-        use_karras_sigmas=True,
-        timestep_spacing="leading",
-        timestep_type="continuous",
-        steps_offset=1,
-    )
 
 
 def network(scaled: Tensor, c_noise: Tensor) -> Tensor:
@@ -434,3 +335,9 @@ def test_a_denoiser_that_breaks_is_named_with_step_and_frames(value: float, work
 def test_a_denoiser_that_changes_the_shape_is_refused() -> None:
     with pytest.raises(ValueError, match=r"gave \(2, 4, 2, 3, 4\) for latents \(2, 5, 2, 3, 4\)"):
         video(lambda x, sigma, frames: x[:, 1:], NOISE, Windows(5, 14, 4), karras_sigmas(2))
+
+
+@pytest.mark.parametrize("sigmas", [(), (0.0,), (5.0, 1.0), (5.0, 5.0, 0.0), (1.0, 5.0, 0.0), (float("nan"), 1.0, 0.0)])
+def test_levels_that_do_not_fall_to_zero_are_refused(sigmas: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="fall and end in 0"):
+        sample(truth, NOISE, Windows(5, 5, 0), sigmas)
