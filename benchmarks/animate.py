@@ -3,6 +3,7 @@
     python -m benchmarks.animate length --reference a.png --driving b.mp4 [--seconds 5 180] [--fps 8] [--model tiny]
         [--poses]
     python -m benchmarks.animate counts [--model vividpose]
+    python -m benchmarks.animate share
 
 length: the first two seconds of the driver, played back and forth for as long as is asked. Each length is one job, all
 of it in one process (what it starts apart: the child that reads foreign files); the kernel tells the largest peak of
@@ -10,6 +11,7 @@ the two. --poses: the two seconds' poses are played instead, so that what is mea
 encoding without the estimators and the fit.
 counts: every tensor that lives at once in a forward pass, on tensors without memory, in the units of
 `pipelines.animate.memory`.
+share: the floating point operations of a long video's frame by part, at the published size, 512x768.
 """
 
 from __future__ import annotations
@@ -121,6 +123,30 @@ def counts(options: argparse.Namespace) -> None:
     Console().print(table)
 
 
+def share(options: argparse.Namespace) -> None:
+    from benchmarks.model_counts import counted
+    from model.config import load_config
+
+    del options
+    config = load_config("vividpose")
+    found = {name.removeprefix("TFLOP: "): value for name, value in counted(config).items()}
+    window, overlap, decoded, context = config.unet.num_frames, 4, config.unet.num_frames, 2  # as memory=auto plans it
+    unet = found["UNet, reference and identity"] / (window - overlap)
+    decode = found["VAE decodes 14 frames"] / 14 * decoded / (decoded - 2 * context)
+    pose = found["pose encoders"] / 14
+    once = found["ReferenceNet"] + found["CLIP, one picture"] + 2 * found["VAE encodes a frame"]
+    table = Table(title="TFLOP of a frame of 512x768, counted", title_justify="left")
+    for column in ("steps", "guidance", "UNet", "pose encoders", "decoding", "sampling's share"):
+        table.add_column(column, justify="right")
+    for steps in (25, 10):
+        for halves, guidance in ((2, "yes"), (1, "no")):
+            sampled = unet * steps * halves
+            part = (sampled + pose) / (sampled + pose + decode)
+            table.add_row(str(steps), guidance, f"{sampled:.1f}", f"{pose:.2f}", f"{decode:.2f}", f"{part:.1%}")
+    Console().print(table)
+    Console().print(f"once for a video, whatever its length: {once:.1f} TFLOP (ReferenceNet, CLIP, the VAE's encoder)")
+
+
 def main() -> None:
     top = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = top.add_subparsers(dest="what", required=True)
@@ -136,6 +162,7 @@ def main() -> None:
     counted = what.add_parser("counts")
     counted.add_argument("--model", default="vividpose", choices=("tiny", "vividpose"))
     counted.set_defaults(run=counts)
+    what.add_parser("share").set_defaults(run=share)
     options = top.parse_args()
     options.run(options)
 
