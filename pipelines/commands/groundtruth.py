@@ -19,7 +19,7 @@ def add(commands: Commands) -> None:
     )
     steps = top.add_subparsers(dest="step", required=True, metavar="step")
     make = steps.add_parser("make", help="film the clips", description="Film the clips. Run again, it goes on.")
-    make.add_argument("out", type=Path, metavar="OUT", help="the folder of the benchmark")
+    make.add_argument("out", metavar="OUT", help="the folder of the benchmark")
     make.add_argument("--seed", type=int, default=0, help="everything is drawn from it (default: 0)")
     make.add_argument("--train-people", type=int, default=40, metavar="N", help="default: 40")
     make.add_argument("--test-people", type=int, default=8, metavar="N", help="default: 8")
@@ -34,7 +34,7 @@ def add(commands: Commands) -> None:
         help="put the known identity codes into shards",
         description="Put the known identity codes into shards that `vividpose shards` made of the films.",
     )
-    identities.add_argument("out", type=Path, metavar="OUT", help="the folder of the benchmark")
+    identities.add_argument("out", metavar="OUT", help="the folder of the benchmark")
     identities.add_argument("shards", type=Path, metavar="SHARDS", help="the OUT of `vividpose shards`")
     identities.set_defaults(run=run, work=_identities)
     cross = steps.add_parser(
@@ -42,7 +42,7 @@ def add(commands: Commands) -> None:
         help="film person A doing B's motion",
         description="Film person A doing B's motion, as truth, into OUT/cross.",
     )
-    cross.add_argument("out", type=Path, metavar="OUT", help="the folder of the benchmark")
+    cross.add_argument("out", metavar="OUT", help="the folder of the benchmark")
     cross.add_argument("--pairs", type=int, default=16, metavar="N", help="default: 16")
     cross.add_argument("--split", choices=("train", "test"), default="test", help="whose people (default: test)")
     cross.set_defaults(run=run, work=_cross)
@@ -54,9 +54,13 @@ def run(options: argparse.Namespace) -> int:
     from pipelines.engine.atomic import DiskFull
     from pipelines.engine.run_lock import BadOutput, Busy
     from pipelines.engine.setup_error import SetupError
+    from pipelines.engine.storage import is_object_url
 
     console = Console(stderr=True)
     try:
+        if is_object_url(str(options.out)):
+            raise SetupError(f"OUT: expected a folder on this machine, got {options.out}")
+        options.out = Path(options.out)
         for line in options.work(options):
             tell(console, line)
     except DiskFull as error:

@@ -8,6 +8,7 @@ pose or light.
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -123,6 +124,7 @@ def code_hash() -> str:
 _CONSTANT, _WIDTH = 2.0, 24
 
 
+@cache
 def _directions(count: int) -> NDArray[np.float64]:
     """(count, 512): orthonormal rows, always the same."""
     drawn = np.random.default_rng(20240 + CODE_VERSION).normal(size=(FACE_WIDTH, count))

@@ -62,8 +62,8 @@ def write_identities(truth: Path, shards: Path) -> int:
 
 def _codes(truth: Path) -> dict[str, Code]:
     """The code of each film, by the first 16 hex digits of its sha256: how the keys of its samples begin."""
-    identities = read_identities(truth)
-    return {clip["sha256"][:16]: identities[clip["person"]] for clip in read_truth(truth)["clips"]}
+    clips, identities = read_truth(truth)["clips"], read_identities(truth)
+    return {clip["sha256"][:16]: identities[clip["person"]] for clip in clips}
 
 
 def _check_keys(tar: Path, codes: Mapping[str, Code], truth: Path) -> None:
