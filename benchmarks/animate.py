@@ -109,6 +109,7 @@ def length(options: argparse.Namespace) -> None:
             share = spent["sample"] / max(spent["sample"] + spent["decode"], 1e-9)
             parts = [f"{spent[part]:.1f}" for part in ("estimate", "render", "wait", "sample", "decode", "encode")]
             table.add_row(f"{seconds:g} s", str(told["result"]["frames"]), f"{peak:.0f}", *parts, f"{share:.0%}")
+            print(f"{seconds:g} s: peak {peak:.0f} MB", flush=True)
     Console(width=140).print(table)
 
 
