@@ -21,7 +21,7 @@ from pipelines.demo.looks import Look, albedo, padding, paint_face
 from pipelines.demo.motions import MOTIONS
 from pipelines.demo.rooms import Room, paint_room
 
-SIZE, WIDE = (96, 144), (360, 240)
+SIZE, WIDE = (96, 144), (240, 160)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pipelines.audit.base import Dataset, make_base, make_prints, open_dataset
 from pipelines.audit.conclude import Check, write_conclusions
 from pipelines.audit.decide import make_clips, read_manual, write_clips, write_decisions
 from pipelines.audit.flow import Invariant
-from pipelines.audit.measure import Measuring
+from pipelines.audit.measure import LEAST_PERSON, Measuring
 from pipelines.audit.relations import People, relate, write_relations, write_table
 from pipelines.audit.rules import DEFAULT_RULES, read_rules
 from pipelines.audit.schema import (
@@ -208,10 +208,15 @@ def checks_of(connection: duckdb.DuckDBPyConnection, options: AuditOptions, peop
         "identities": "no face recogniser ran when the shards were made (`model` is none in their face.npz)",
         "body_fit": "the body file of the shards is not here",
     }
+    small = connection.execute(
+        "select count(*) from base where state = 'kept' and people is null and corrupt is null"
+    ).fetchone()
     checks = []
     for name, number in found.items():
         ran = number > 0 if name in why else True
         reason = why.get(name) if not ran else f"{total - number} clips have no value" if number < total else None
+        if name == "number_of_people" and small is not None and small[0]:
+            reason = f"{reason}; in {small[0]} of them people are too small to count: under {LEAST_PERSON} pixels"
         checks.append(Check(name, ran, number, total, reason))
     if len(people.models) > 1:
         told = "several recognisers, whose vectors do not compare: " + ", ".join(people.models)

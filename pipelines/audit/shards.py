@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.audit import fingerprint, people, picture
-from pipelines.audit.measure import LOOKS, SHOWN, Measuring, measure_sample
+from pipelines.audit.measure import COUNTING, SHOWN, Measuring, measure_sample
 from pipelines.audit.schema import PEOPLE, PICTURE, SENSITIVE
 from pipelines.audit.sensitive import load_classifier
 from pipelines.audit.stored import list_members
@@ -47,7 +47,7 @@ class GroupStage:
 
     @property
     def version(self) -> str:
-        return {"people": people.VERSION, "picture": f"{picture.VERSION}.{fingerprint.VERSION}.{LOOKS}"}.get(
+        return {"people": people.VERSION, "picture": f"{picture.VERSION}.{fingerprint.VERSION}.{COUNTING}"}.get(
             self.group, str(SHOWN)
         )
 
