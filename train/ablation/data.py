@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pipelines.engine.atomic import write_whole
@@ -31,38 +32,46 @@ def make_data(out: Path, settings: DataSettings) -> dict[str, float]:
     Raises `CommandFailed`.
     """
     films = out / "films"
-    steps: list[tuple[str, list[str]]] = [
-        ("films", [
-            "groundtruth", "make", str(films), "--seed", str(settings.seed), "--train-people",
-            str(settings.train_people), "--test-people", str(settings.test_people), "--clips-per-person",
-            str(settings.clips_per_person), "--frames", str(settings.frames), "--size", str(settings.size), "--workers",
-            str(settings.workers),
-        ]),
-    ]  # fmt: skip
-    for split in SPLITS:
-        shards = str(out / "shards" / split)
-        steps.append((f"shards, {split}", [
-            "shards", str(films / "videos" / split), "--out", shards, "--profile", "lite", "--executor", "inline",
-            "--set", "ingest.min_side=64", "--set", "ingest.min_seconds=0.5", "--set", "people.minimum_side=32",
-            "--set", "people.minimum_present=0.6",
-        ]))  # fmt: skip
-    steps += [(f"identities, {split}", ["groundtruth", "identities", str(films), str(out / "shards" / split)])
-              for split in SPLITS]  # fmt: skip
-    seconds: dict[str, float] = {}
-    for name, arguments in steps:
-        seconds[name] = _once(out / "done" / f"{name.replace(', ', '-')}.json", name, arguments)
+    seconds = {"films": _once(out, "films", [
+        "groundtruth", "make", str(films), "--seed", str(settings.seed), "--train-people", str(settings.train_people),
+        "--test-people", str(settings.test_people), "--clips-per-person", str(settings.clips_per_person), "--frames",
+        str(settings.frames), "--size", str(settings.size), "--workers", str(settings.workers),
+    ])}  # fmt: skip
+    began = time.monotonic()
+    with ThreadPoolExecutor(min(settings.workers, len(SPLITS))) as pool:
+        made = sum(pool.map(lambda split: _made_shards(out, films, split), SPLITS))
+    # At once, so that the time of both together counts; nothing, when there was nothing to do.
+    seconds["shards"] = kept_seconds(out, "shards", min(made, time.monotonic() - began))
     return seconds
 
 
-def _once(marker: Path, name: str, arguments: Sequence[str]) -> float:
+def _made_shards(out: Path, films: Path, split: str) -> float:
+    shards = str(out / "shards" / split)
+    return _once(out, f"shards-{split}", [
+        "shards", str(films / "videos" / split), "--out", shards, "--profile", "lite", "--executor", "inline",
+        "--set", "ingest.min_side=64", "--set", "ingest.min_seconds=0.5", "--set", "people.minimum_side=32",
+        "--set", "people.minimum_present=0.6",
+    ]) + _once(out, f"identities-{split}", ["groundtruth", "identities", str(films), shards])  # fmt: skip
+
+
+def kept_seconds(out: Path, name: str, seconds: float) -> float:
+    """How long a part took the first time, which was when its work was done; of a killed one, its last part."""
+    path = out / "done" / f"{name}.json"
+    if path.is_file():
+        return float(json.loads(path.read_text())["seconds"])
+    write_whole(path, json.dumps({"seconds": seconds}).encode())
+    return seconds
+
+
+def _once(out: Path, name: str, arguments: Sequence[str]) -> float:
+    """Run `vividpose` unless it is done already; the seconds that it took."""
+    marker = out / "done" / f"{name}.json"
     if marker.is_file():
         return float(json.loads(marker.read_text())["seconds"])
     log.info("%s: vividpose %s", name, " ".join(arguments))
     began = time.monotonic()
     command([sys.executable, "-m", "pipelines.cli", *arguments], marker.with_suffix(".log"))
-    seconds = time.monotonic() - began
-    write_whole(marker, json.dumps({"seconds": seconds, "arguments": list(arguments)}).encode())
-    return seconds
+    return kept_seconds(out, name, time.monotonic() - began)
 
 
 def command(arguments: Sequence[str], told: Path) -> None:

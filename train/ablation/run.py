@@ -19,7 +19,7 @@ from model.encoders import TINY, load_encoders
 from pipelines.engine.atomic import write_whole
 from pipelines.settings import BadSettings, build, load_yaml, plain
 from train.ablation.clips import ClipSet, load_clips, read_clips, save_clips
-from train.ablation.data import SPLITS, command, make_data
+from train.ablation.data import SPLITS, command, kept_seconds, make_data
 from train.ablation.fit import Fitting, RunName, all_runs, fast_attention, fit, open_device
 from train.ablation.report import write_report
 from train.ablation.score import SCORES, read_scores, score, told
@@ -46,13 +46,13 @@ def run_ablation(out: Path, settings: AblationSettings, minutes: float | None = 
     seconds = make_data(out, settings.data)
     began = time.monotonic()
     test = _clips(out, settings)["test"]
-    seconds["clips"] = _kept(out, "clips", time.monotonic() - began)
+    seconds["clips"] = kept_seconds(out, "clips", time.monotonic() - began)
     settings = _timed(out, settings, minutes, jobs)
     began = time.monotonic()
     bases, variants = all_runs(settings.seeds)
     _train(out, bases if settings.base_steps else [], jobs)
     _train(out, variants, jobs)
-    seconds["training and scores"] = _kept(out, "training", time.monotonic() - began)
+    seconds["training and scores"] = kept_seconds(out, "training", time.monotonic() - began)
     return write_report(out, settings, test, seconds, (settings.base_steps, settings.steps))
 
 
@@ -158,12 +158,3 @@ def _train(out: Path, runs: Sequence[RunName], jobs: int) -> None:
 
 def _worker(arguments: Sequence[str], told: Path) -> None:
     command([sys.executable, "-m", "train.ablation", *arguments], told)
-
-
-def _kept(out: Path, name: str, seconds: float) -> float:
-    """The seconds of the first time, which was the one that did the work; of several when it was killed: the last."""
-    path = out / "done" / f"{name}.json"
-    if path.is_file():
-        return float(json.loads(path.read_text())["seconds"])
-    write_whole(path, json.dumps({"seconds": seconds}).encode())
-    return seconds

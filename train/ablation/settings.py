@@ -14,10 +14,10 @@ class DataSettings:
     of `vividpose shards` see. workers: processes that film."""
 
     seed: int = 0
-    train_people: int = 96
-    test_people: int = 16
-    clips_per_person: int = 3
-    frames: int = 24
+    train_people: int = 120
+    test_people: int = 30
+    clips_per_person: int = 1
+    frames: int = 20
     size: int = 160
     workers: int = 2
 
@@ -30,7 +30,7 @@ class ClipSettings:
     frames: int = 4
     size: int = 64
     stride: int = 5
-    windows: int = 3
+    windows: int = 4
     test_windows: int = 2
     seed: int = 0
 
