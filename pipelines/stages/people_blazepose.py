@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -95,7 +95,7 @@ class BlazePoseLook:
         return found
 
 
-def painted_black(frame: Frames, boxes: Sequence[Floats]) -> Frames:
+def painted_black(frame: Frames, boxes: Iterable[Floats]) -> Frames:
     """A copy of the frame (H, W, 3) with boxes (4,), pixels, painted black, as the net knows what lies outside."""
     out = frame.copy()
     for box in boxes:

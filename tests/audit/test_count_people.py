@@ -69,7 +69,7 @@ def test_nobody_is_seen_beside_the_single_people_of_real_videos(look: BlazePoseL
 
 def test_painting_black_leaves_the_frame_as_it_was_and_boxes_may_leave_it():
     frame = np.full((20, 30, 3), 200, np.uint8)
-    painted = painted_black(frame, [np.float32([-5, -5, 4.2, 3.0]), np.float32([25, 15, 99, 99])])
+    painted = painted_black(frame, np.array([[-5, -5, 4.2, 3.0], [25, 15, 99, 99]], np.float32))
     assert (frame == 200).all()
     assert painted[0, 4].sum() == painted[19, 29].sum() == 0
     assert (painted[5:15, 6:24] == 200).all()
@@ -78,8 +78,7 @@ def test_painting_black_leaves_the_frame_as_it_was_and_boxes_may_leave_it():
 def test_people_in_too_few_pixels_are_not_counted_and_the_summary_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    small = {"size": (48, 72)}
-    monkeypatch.setattr("pipelines.audit.planted.random_take", lambda *who: replace(random_take(*who), **small))
+    monkeypatch.setattr("pipelines.audit.planted.random_take", lambda *who: replace(random_take(*who), size=(48, 72)))
     out = tmp_path / "out"
     plant(out, RECIPE, seed=2)
     checks = {check["name"]: check for check in run_audit(out)["checks"]}
@@ -90,6 +89,6 @@ def test_people_in_too_few_pixels_are_not_counted_and_the_summary_says_so(
 
 
 def test_the_size_of_a_person_is_the_longer_side_over_time():
-    boxes = np.float32([[0, 0, 10, LEAST_PERSON], [0, 0, LEAST_PERSON, 10], [np.nan] * 4])
+    boxes = np.array([[0, 0, 10, LEAST_PERSON], [0, 0, LEAST_PERSON, 10], [np.nan] * 4], np.float32)
     assert person_side(boxes) == LEAST_PERSON
     assert person_side(boxes[2:]) == np.inf
