@@ -13,6 +13,7 @@ once. A machine whose OUT lacks the newest checkpoint fetches it.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +34,7 @@ from train.settings import CheckpointSettings, TrainSettings
 Answer = TypeVar("Answer")
 
 CHECKPOINTS = "checkpoints"
+STEP = re.compile(rf"{CHECKPOINTS}/step-(\d{{8,}})")
 RUN = "run"
 # In OUT: which run of which store it belongs to.
 BELONGS = "store.json"
@@ -44,9 +46,9 @@ def whole_steps(store: Store) -> list[int]:
     """The steps of the checkpoints in a run's store that count, newest first."""
     steps = []
     for entry in store.list_prefix(CHECKPOINTS):
-        _, folder, *name = entry.key.split("/")
-        if name == [MANIFEST] and folder.removeprefix("step-").isdigit():
-            steps.append(int(folder.removeprefix("step-")))
+        match = STEP.fullmatch(entry.key.removesuffix(f"/{MANIFEST}"))
+        if match and entry.key.endswith(f"/{MANIFEST}"):
+            steps.append(int(match[1]))
     return sorted(steps, reverse=True)
 
 
@@ -102,9 +104,10 @@ class RunStore:
             )
         write_whole(self.out / BELONGS, json.dumps({"run": kept, "store": self.url}).encode())
         steps = whole_steps(self.store)
-        known = {checkpoints.step_name(step) for step in steps}
-        for folder in {entry.key.split("/")[1] for entry in self.store.list_prefix(CHECKPOINTS)} - known:
-            self.store.delete_prefix(f"{CHECKPOINTS}/{folder}")
+        found = {entry.key.rpartition("/")[0] for entry in self.store.list_prefix(CHECKPOINTS)}
+        for folder in found - {f"{CHECKPOINTS}/{checkpoints.step_name(step)}" for step in steps}:
+            if STEP.fullmatch(folder):  # a copy that somebody made under another name is left alone
+                self.store.delete_prefix(folder)
         return max(steps, default=0)
 
     def fetch_newer(self, than: int) -> tuple[checkpoints.Checkpoint | None, list[str]]:
@@ -180,11 +183,14 @@ class RunStore:
             key = path.relative_to(self.out).as_posix()
             if key.startswith(f"{CHECKPOINTS}/") or key in STAYS or path.name.startswith(".") or not path.is_file():
                 continue
-            facts = path.stat()
-            state = (facts.st_size, facts.st_mtime_ns)
-            if self._put.get(key) != state:
-                self.store.put(key, path)
-                self._put[key] = state
+            try:
+                facts = path.stat()
+                state = (facts.st_size, facts.st_mtime_ns)
+                if self._put.get(key) != state:
+                    self.store.put(key, path)
+                    self._put[key] = state
+            except FileNotFoundError:  # somebody removed it meanwhile
+                continue
 
     def _by_first(self, work: Callable[[], Answer]) -> Answer:
         """The answer of the first rank on every rank; the others wait."""

@@ -101,8 +101,11 @@ def _lease(store: ObjectStore) -> Iterator[Callable[[], bool]]:
     finally:
         ended.set()
         thread.join()
-        if store.version(KEY) == version:
-            store.delete(KEY)
+        try:
+            if store.version(KEY) == version:
+                store.delete(KEY)
+        except StorageError as error:
+            log.warning("the lease on %s stays behind: %s", store.url, error)
 
 
 def _take(store: ObjectStore, token: str) -> str:
@@ -131,6 +134,4 @@ def _take(store: ObjectStore, token: str) -> str:
 
 
 def _note(token: str) -> bytes:
-    return json.dumps(
-        {"token": token, "host": this_host(), "pid": os.getpid(), "beat": uuid.uuid4().hex}
-    ).encode()
+    return json.dumps({"token": token, "host": this_host(), "pid": os.getpid(), "beat": uuid.uuid4().hex}).encode()

@@ -93,6 +93,14 @@ def test_the_extras_that_the_dockerfile_names_exist():
         assert subprocess.run(command, cwd=ROOT, capture_output=True).returncode == 0
 
 
+def test_the_cluster_s_image_has_what_kuberay_calls_in_it():
+    installed = " ".join(instructions("RUN"))
+    assert " wget " in installed, "its health probes are wget commands, its pods are killed without"
+    assert re.search(r"requirements.py pyproject.toml [a-z0-9 ]*\bcluster\b", installed), (
+        "they ask ray[default]'s agent"
+    )
+
+
 def test_an_unknown_extra_is_one_clear_line():
     command = [sys.executable, "docker/requirements.py", "pyproject.toml", "gpus"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
