@@ -57,6 +57,15 @@ def _lines() -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float64
     return np.clip(moments[order], 0, SAMPLES - 1), inside[order].astype(np.float32), slope[order]
 
 
+@cache
+def _along_lines() -> NDArray[np.float32]:
+    """(SAMPLES * SAMPLES, L): which pairs of moments a line goes through. A product with it sums along all lines."""
+    moments, inside, _ = _lines()
+    through = np.zeros((SAMPLES, SAMPLES, len(moments)), np.float32)
+    through[np.arange(SAMPLES), moments, np.arange(len(moments))[:, None]] = inside
+    return through.reshape(SAMPLES * SAMPLES, -1)
+
+
 def bits_for(clips: int) -> int:
     """How many bits a hash has among so many clips: more clips, fewer by chance in one bucket."""
     return int(np.clip(np.ceil(2 * np.log(max(clips, 1))), LEAST_BITS, MOST_BITS))
@@ -80,13 +89,11 @@ def compare(a: NDArray[np.int8], b: NDArray[np.int8]) -> tuple[NDArray[np.float3
         units.append(np.divide(values, length, out=np.zeros_like(values), where=length > 0))
     cosines = units[0] @ units[1].transpose(0, 2, 1)
     there = (units[0].any(-1)[:, :, None] & units[1].any(-1)[:, None, :]).astype(np.float32)
-    moments, inside, _ = _lines()
-    rows = np.arange(SAMPLES)
-    weight = there[:, rows, moments] * inside
-    count = weight.sum(-1)
-    mean = np.where(
-        count >= LEAST_MOMENTS, (cosines[:, rows, moments] * weight).sum(-1) / np.maximum(count, 1), np.float32(-1)
-    )
+    pairs = len(cosines)
+    count = there.reshape(pairs, -1) @ _along_lines()
+    # Where one has no description the cosine is 0.
+    total = cosines.reshape(pairs, -1) @ _along_lines()
+    mean = np.where(count >= LEAST_MOMENTS, total / np.maximum(count, 1), np.float32(-1))
     # Among lines that are as good, the earliest: whole on whole.
     best = np.argmax(mean > mean.max(-1, keepdims=True) - 0.01, axis=-1)
     return mean.max(-1), best
