@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -126,6 +127,11 @@ def _filmed(out: Path, takes: list[Take], settings: GroundTruthSettings, workers
         try:
             for future in as_completed(futures):
                 yield future.result()
+        except BrokenProcessPool as error:
+            raise SetupError(
+                "a process that films was ended from outside, perhaps for want of memory: run again with fewer than "
+                f"{workers} --workers; what is finished stays"
+            ) from error
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -141,7 +147,7 @@ def _check_settings(out: Path, settings: GroundTruthSettings) -> None:
              "fps": _pair(settings.fps), "body_hash": _free_body().hash}  # fmt: skip
     if create_once(out / SETTINGS, _json(asked)):
         return
-    there = json.loads((out / SETTINGS).read_text())
+    there = _read(out / SETTINGS)
     other = [f"{key} {there.get(key)} (asked for: {value})" for key, value in asked.items() if there.get(key) != value]
     if other:
         raise SetupError(f"{out} holds a benchmark of other settings: {'; '.join(other)}. Choose another folder, or "
@@ -167,7 +173,7 @@ def _write_truth(out: Path, settings: GroundTruthSettings, takes: list[Take]) ->
     names = np.array([person.name for person in people])
     codes = np.stack([identity_code(person.features) for person in people])
     write_whole(out / IDENTITIES, pack_arrays({"person": names, "code": codes}))
-    clips = [json.loads((out / take.record()).read_text()) for take in takes]
+    clips = [_read(out / take.record()) for take in takes]
     truth = {
         "version": VERSION, "settings": {**asdict(settings), "fps": _pair(settings.fps)},
         "body_hash": _free_body().hash, "identity_code": CODE_NAME,
@@ -177,6 +183,13 @@ def _write_truth(out: Path, settings: GroundTruthSettings, takes: list[Take]) ->
     }  # fmt: skip
     write_whole(out / CLIPS, _json(truth))
     return truth
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise SetupError(f"{path} is damaged ({error}): remove it and run again") from error
 
 
 def _pair(fps: Fraction) -> list[int]:

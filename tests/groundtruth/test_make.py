@@ -125,6 +125,13 @@ def test_settings_that_cannot_be_used_are_refused(setting: str, value: int) -> N
         replace(SMALL, **{setting: value})
 
 
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "truth").mkdir()
+    (tmp_path / "truth/settings.json").write_text("{")
+    with pytest.raises(SetupError, match=r"settings\.json is damaged .* remove it"):
+        make_groundtruth(tmp_path, SMALL)
+
+
 @pytest.mark.slow
 def test_killed_and_started_again_it_writes_the_same(out: Path, tmp_path: Path) -> None:
     folder = tmp_path / "killed"
