@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from model.animator import AnimationSettings, Animator
 from model.config import load_config
 from model.encoders import load_encoders
 from model.folder import create, load_model
+from model.trained_on import TrainedOn, read_trained_on
 from tests.train.runs import MODEL, Run, Small
 from train.checkpoint import FragmentReader, opened
 from train.export import export, main
@@ -35,6 +37,17 @@ def test_live_weights_are_others_than_their_average(finished: Run, tmp_path: Pat
         export(finished.out / "checkpoints" / "step-00000004", tmp_path / weights, weights, "bf16")
     live, average = (load_model(tmp_path / name).state_dict() for name in ("live", "ema"))
     assert any(not torch.equal(live[name], average[name]) for name in live)
+
+
+def test_the_folder_says_what_its_clips_were_like(finished: Run, tmp_path: Path):
+    export(finished.out, tmp_path / "out", "auto", "fp32")
+    index = json.loads((tmp_path / "out" / "model_index.json").read_text())
+    clip = opened(finished.out / "checkpoints" / "step-00000006", Ranks(0, 1, torch.device("cpu"))).manifest["settings"]
+    clip = clip["data"]["clip"]
+    assert read_trained_on(index, "it") == TrainedOn(
+        clip["frames"], tuple(clip["size"]), clip["skeleton"], clip["fps"], tuple(clip["strides"])
+    )
+    assert f"{clip['size'][0]}x{clip['size'][1]}" in (tmp_path / "out" / "README.md").read_text()
 
 
 @pytest.mark.slow
