@@ -53,7 +53,7 @@ class ClipSet:
     def take(self, numbers: Sequence[int]) -> TrainBatch:
         """The windows of these numbers as a batch."""
         chosen = torch.tensor(numbers)
-        tensors = {name: tensor[chosen] for name, tensor in self.batch.tensors().items()}
+        tensors: dict[str, Any] = {name: tensor[chosen] for name, tensor in self.batch.tensors().items()}
         return replace(self.batch, keys=[self.batch.keys[number] for number in numbers], **tensors)
 
 
