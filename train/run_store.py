@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipelines.engine.atomic import DiskFull, write_whole
-from pipelines.engine.run_lock import BadOutput, Busy, only_run
+from pipelines.engine.run_lock import KEY, BadOutput, Busy, only_run
 from pipelines.engine.storage import StorageError, Store, open_store
 from pipelines.settings import BadSettings
 from train import checkpoint as checkpoints
@@ -94,6 +94,10 @@ class RunStore:
         try:
             kept = self.store.get(RUN).decode()
         except FileNotFoundError:
+            if any(entry.key != KEY for entry in self.store.list_prefix("")):
+                raise BadSettings(
+                    f"store: {self.url} is not empty and holds no run; give the run a place of its own"
+                ) from None
             kept = own or uuid.uuid4().hex
             if not self.store.put_new(RUN, kept.encode()):
                 kept = self.store.get(RUN).decode()

@@ -292,6 +292,14 @@ def test_a_folder_and_a_store_of_different_runs_are_not_mixed(small: Small, stor
     assert whole_steps(store) == [1]
 
 
+def test_a_place_that_holds_other_things_is_refused(small: Small, store: Store, endpoint: str):
+    store.put("data/mine.tar", b"mine")
+    run = start(small, "run", store, endpoint)
+    assert run.wait() == 1
+    assert "is not empty and holds no run" in error_of(run)
+    assert [entry.key for entry in store.list_prefix("")] == ["data/mine.tar"]
+
+
 def test_a_missing_bucket_is_one_line(small: Small, endpoint: str):
     run = start(small, "run", open_store("s3://no-such-bucket/run"), endpoint)
     assert run.wait() == 1
