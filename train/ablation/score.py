@@ -56,12 +56,10 @@ def score(run: RunName, out: Path, settings: AblationSettings, clips: ClipSet) -
         batch = without(clips.take(numbers), run.variant).to(device)
         assert clips.regions is not None, "test clips come with their regions"
         regions = clips.regions[numbers].to(device)
-        with (
-            torch.no_grad(),
-            fast_attention(device),
-            torch.autocast(device.type, torch.bfloat16, enabled=settings.autocast),
-        ):
-            conditions = model.conditions(_inputs(batch, encoders, settings, run.variant))
+        with torch.no_grad(), fast_attention(device):
+            inputs = _inputs(batch, encoders, settings, run.variant)
+            with _precision(device, settings):
+                conditions = model.conditions(inputs)
             denoised.append(_errors(model, encoders, batch, conditions, regions, numbers, settings))
             frames = _samples(model, encoders, conditions, numbers, settings)
         pictures.append(to_uint8(frames).cpu().numpy())
@@ -109,6 +107,11 @@ def _inputs(batch: TrainBatch, encoders: BatchEncoders, settings: AblationSettin
     )
 
 
+def _precision(device: torch.device, settings: AblationSettings) -> torch.autocast:
+    """Around the networks, never around the patch transform."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=settings.autocast)
+
+
 def _noise(index: int, purpose: str, shape: tuple[int, ...]) -> Tensor:
     return torch.randn(shape, generator=sample_generator(NOISE_SEED, index, purpose))
 
@@ -126,7 +129,8 @@ def _errors(
     for number, sigma in enumerate(settings.sigmas):
         noise = torch.stack([_noise(n, f"noise {number}", tuple(x0.shape[1:])) for n in numbers]).to(device)
         x = edm.noised(x0, noise, sigma)
-        F = model(edm.scaled(x, sigma), edm.c_noise(sigma).to(device).expand(len(x)), conditions)
+        with _precision(device, settings):
+            F = model(edm.scaled(x, sigma), edm.c_noise(sigma).to(device).expand(len(x)), conditions)
         found = vae.decode(edm.denoised(F, x, sigma).flatten(0, 1)).unflatten(0, x.shape[:2])
         result.append(by_region((found - truth).square().mean(2) / 4, regions))
     return torch.stack(result).cpu().double().numpy()
@@ -154,7 +158,8 @@ def _samples(
         return torch.stack([_noise(number, f"sample, frame {frame}", shape) for number in numbers]).to(device)
 
     ask = denoiser(model, conditions, None, Guidance(1.0, 1.0), batched=False)
-    latents = [x for _, x in sample(ask, noise, Windows(frames, frames, 0), (*settings.sampling, 0.0))]
+    with _precision(device, settings):
+        latents = [x for _, x in sample(ask, noise, Windows(frames, frames, 0), (*settings.sampling, 0.0))]
     return vae.decode(torch.stack(latents, dim=1).flatten(0, 1)).unflatten(0, (len(numbers), frames))
 
 
