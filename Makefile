@@ -17,8 +17,8 @@ export SRC OUT DATA MODEL JOBS GENERATED TRUTH EVALUATION
 # One thread per numerical operator: parallelism comes from the actors, and results do not depend on the machine.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup setup-dev setup-train shards inspect doctor train latents animate evaluate audit docker test test-all check \
-	bench-pipelines bench-model bench-stream bench-audit bench-plan clean
+.PHONY: help setup setup-dev setup-train shards inspect doctor train latents animate evaluate ablation audit docker \
+	test test-all check bench-pipelines bench-model bench-stream bench-audit bench-plan clean
 
 help:
 	@echo "make shards SRC=videos/ [OUT=data] [PROFILE=auto|lite|full] [ARGS=...]   videos to shards (no SRC: demo videos)"
@@ -28,6 +28,7 @@ help:
 	@echo "make train CONFIG=tiny [RANKS=2]      train; the same command goes on where it was"
 	@echo "make animate JOBS=jobs.jsonl MODEL=folder OUT=results   reference pictures and driving videos to mp4"
 	@echo "make evaluate GENERATED=a TRUTH=b DATASET=generic [EVALUATION=evaluation]   the paper's metrics and tables"
+	@echo "make ablation [ABLATION=runs/ablation] ARGS='--minutes 40'   the paper's ablation on films with ground truth"
 	@echo "make doctor                      what is installed, what is missing"
 	@echo "make test | test-all             the tests; with the slow ones"
 	@echo "make check                       linter and type checker"
@@ -88,6 +89,9 @@ animate: $(VENV)/.base
 
 evaluate: $(VENV)/.evaluate
 	@$(BIN)/vividpose evaluate "$$GENERATED" "$$TRUTH" --dataset $(or $(DATASET),generic) --out "$${EVALUATION:-evaluation}" $(ARGS)
+
+ablation: $(VENV)/.train
+	@$(BIN)/python -m train.ablation --out "$(or $(ABLATION),runs/ablation)" $(ARGS)
 
 docker:
 	docker build -f docker/Dockerfile --target pipelines -t vividpose-pipelines .
