@@ -36,6 +36,11 @@ class IdentityController(nn.Module):
         self.project = nn.Sequential(
             nn.Linear(config.embedding, context), nn.GELU(), nn.Linear(context, context * config.tokens)
         )
+        for layer, gain in ((self.project[0], config.embedding**0.5), (self.project[2], 2**0.5)):
+            # A vector of length 1 has small entries: with torch's own start the biases outweigh it, and all faces
+            # begin with nearly the same tokens.
+            nn.init.normal_(layer.weight, std=gain / layer.in_features**0.5)
+            nn.init.zeros_(layer.bias)
         self.norm = nn.LayerNorm(context)
         self.adapters = nn.Module()
         for name, channels in cross_attentions.items():
