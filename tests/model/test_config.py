@@ -52,7 +52,7 @@ def test_what_does_not_fit_is_named(section: str, values: dict[str, object], mes
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(BadConfig, match="give one of tiny, vividpose, or a YAML file"):
+    with pytest.raises(BadConfig, match="give one of ablation, tiny, vividpose, or a YAML file"):
         load_config("huge")
     with pytest.raises(BadConfig, match="no model configuration"):
         load_config(tmp_path)

@@ -19,7 +19,7 @@ FRAMES = 20
 SETTINGS = AblationSettings(
     model=str(MODEL), seeds=1, base_steps=2, steps=4, batch=2, autocast=False, checkpoint=2, sampling=(5.0, 0.5),
     resamples=50, data=DataSettings(frames=FRAMES),
-    clips=ClipSettings(frames=2, size=32, stride=3, windows=1, test_windows=2),
+    clips=ClipSettings(frames=2, size=32, whole=32, stride=3, windows=1, test_windows=2),
     optimiser=OptimiserSettings(learning_rate=1e-3, warmup=1),
 )  # fmt: skip
 

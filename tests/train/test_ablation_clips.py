@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,16 @@ import torch
 from model.encoders import TINY, load_encoders
 from tests.train.small_ablation import SETTINGS, regions_of, small_ablation
 from tests.train.stream.small_shards import frame_of
-from train.ablation.clips import BadTruth, ClipSet, load_clips, read_clips, save_clips, training_batch
+from train.ablation.clips import (
+    BadTruth,
+    ClipSet,
+    cut_out,
+    load_clips,
+    place_of_cut,
+    read_clips,
+    save_clips,
+    training_batch,
+)
 from train.ablation.score import by_region
 from train.ablation.variants import BASE, VARIANTS, without
 
@@ -124,3 +134,28 @@ def test_errors_are_averaged_over_the_pixels_of_a_region() -> None:
     found = by_region(errors, regions)[0]
     assert found[[0, 2, 3, 5]].tolist() == [2.0, 5.0, 7.0, 4.0]
     assert found[[1, 4]].isnan().all()
+
+
+def test_the_cut_has_the_head_and_moves_the_boxes(clips: ClipSet) -> None:
+    columns = torch.arange(32, dtype=torch.uint8).expand(1, 2, 3, 32, 32).contiguous()
+    rendering = torch.zeros(1, 2, 3, 32, 32, dtype=torch.uint8)
+    rendering[..., 14:18, 21:24] = 200
+    rendering[..., 18:, 10:30] = 200
+    boxes = torch.tensor([[[20.0, 16.0, 24.0, 20.0], [20.0, 16.0, 24.0, 20.0]]])
+    batch = replace(clips.take([0]), frames=columns, rendering=rendering, face_box=boxes)
+    left, top = place_of_cut(batch, 16)
+    assert (left, top) == (14, 12)
+    cut = cut_out(batch, left, top, 16)
+    assert cut.frames is not None
+    assert cut.frames[0, 0, 0, 0].tolist() == list(range(14, 30))
+    assert cut.face_box[0, 0].tolist() == [6.0, 4.0, 10.0, 8.0]
+
+
+def test_a_box_outside_the_cut_is_gone(clips: ClipSet) -> None:
+    batch = replace(clips.take([0]), face_box=torch.tensor([[[0.0, 0.0, 8.0, 8.0], [0.0, 0.0, 0.0, 0.0]]]))
+    assert not cut_out(batch, 16, 16, 16).face_box.any()
+
+
+def test_without_a_rendering_the_middle_is_cut(clips: ClipSet) -> None:
+    batch = clips.take([0])
+    assert place_of_cut(replace(batch, rendering=torch.zeros_like(batch.rendering)), 16) == (8, 8)

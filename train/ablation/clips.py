@@ -87,7 +87,7 @@ def read_clips(
     Raises what the stream raises, and `BadTruth` for a clip that the truth does not know.
     """
     clip = StreamClips(
-        frames=settings.frames, size=(settings.size, settings.size), strides=(settings.stride,), reference="first"
+        frames=settings.frames, size=(settings.whole, settings.whole), strides=(settings.stride,), reference="first"
     )
     told = StreamSettings((DataSettings(str(data)),), seed=settings.seed, clip=clip, latents="never", workers=0)
     samples = Stream(told).samples
@@ -102,6 +102,8 @@ def read_clips(
             raise BadTruth(
                 f"{data}: sample {batch.keys[0]} is no film of {truth}; make the shards again from its videos"
             )
+        left, top = place_of_cut(batch, settings.size)
+        batch = cut_out(batch, left, top, settings.size)
         embedding = image.embed(signed(batch.reference))[:, 0].half()
         batches.append(replace(batch, clip_embedding=embedding))
         films.append(film)
@@ -112,7 +114,8 @@ def read_clips(
             length, fps = index.frames[number], Fraction(*index.fps[number])
             choice = choose_clip(clip, rng, length, fps, np.ones(length, bool))
             first = int(batch.keys[0].split("_")[1])
-            shown.append(regions_of(truth, film, [first + frame for frame in choice.frames], settings.size))
+            region = regions_of(truth, film, [first + frame for frame in choice.frames], settings.whole)
+            shown.append(region[:, top : top + settings.size, left : left + settings.size])
     return ClipSet(
         collate(batches),
         tuple(film["name"] for film in films),
@@ -120,6 +123,46 @@ def read_clips(
         tuple(film["opening"] for film in films),
         torch.from_numpy(np.stack(shown)) if regions else None,
     )
+
+
+HEAD_AT, HEAD = 0.1, 0.2
+"""How far below the top of the cut the head begins, and how much below that is looked at for where it is across; in
+sides of the cut."""
+
+
+def place_of_cut(batch: TrainBatch, size: int) -> tuple[int, int]:
+    """(left, top) of the square that a batch of one is cut to: the rendered body's head, the median of the frames, in
+    its upper middle, inside the picture. Where nothing was rendered: the middle of the picture."""
+    height, width = batch.reference.shape[-2:]
+    places = []
+    for body in (batch.rendering[0] > 0).any(dim=1):
+        rows = body.any(dim=1).nonzero()
+        if len(rows):
+            top = int(rows[0])
+            columns = body[top : top + round(HEAD * size)].nonzero()[:, 1]
+            places.append((float(columns.float().mean()), float(top)))
+    if places:
+        x, y = np.median(np.array(places), axis=0).tolist()
+        left, top = round(x - size / 2), round(y - HEAD_AT * size)
+    else:
+        left, top = (width - size) // 2, (height - size) // 2
+    return min(max(left, 0), width - size), min(max(top, 0), height - size)
+
+
+def cut_out(batch: TrainBatch, left: int, top: int, size: int) -> TrainBatch:
+    """The same square of all pictures; boxes move with it, and are zero where nothing of them is left."""
+    square = (..., slice(top, top + size), slice(left, left + size))
+    pictures: dict[str, Any] = {
+        name: tensor[square].contiguous()
+        for name, tensor in batch.tensors().items()
+        if name in ("frames", "reference", "skeleton", "rendering")
+    }
+    for name in ("face_box", "hand_boxes"):
+        boxes = getattr(batch, name)
+        moved = (boxes - torch.tensor([left, top, left, top])).clamp(0, size)
+        there = (moved[..., 2:] > moved[..., :2]).all(dim=-1, keepdim=True) & (boxes != 0).any(dim=-1, keepdim=True)
+        pictures[name] = torch.where(there, moved, 0.0)
+    return replace(batch, **pictures)
 
 
 def known_films(truth: Path) -> dict[str, dict[str, Any]]:

@@ -25,10 +25,12 @@ class DataSettings:
 @dataclass(frozen=True)
 class ClipSettings:
     """What the networks see of a film: `frames` pictures of `size` pixels square, every `stride`-th one; the first is
-    the reference. windows: how many such runs are read of each film, at places that a seed decides."""
+    the reference. They are cut out, about the head, of pictures of `whole` pixels square, so that faces and hands are
+    large enough to count. windows: how many such runs are read of each film, at places that a seed decides."""
 
     frames: int = 4
     size: int = 64
+    whole: int = 112
     stride: int = 5
     windows: int = 4
     test_windows: int = 2
@@ -87,6 +89,11 @@ def checked(settings: AblationSettings) -> AblationSettings:
         raise BadSettings(
             f"clips.frames {settings.clips.frames} at clips.stride {settings.clips.stride} span {span} frames of a "
             f"film that has {settings.data.frames}: raise data.frames or lower the stride"
+        )
+    if settings.clips.whole < settings.clips.size or settings.clips.whole % 8 or settings.clips.size % 8:
+        raise BadSettings(
+            f"clips.size {settings.clips.size} is cut out of clips.whole {settings.clips.whole}: expected multiples of "
+            "8, and whole not the smaller one"
         )
     for name in ("sigmas", "sampling"):
         levels = getattr(settings, name)
