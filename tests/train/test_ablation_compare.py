@@ -43,6 +43,13 @@ def test_windows_without_a_value_are_left_out() -> None:
     assert (found.mean, found.windows) == (2.0, 15)
 
 
+def test_two_people_give_no_interval() -> None:
+    found = difference([np.full(6, 1.0)], ("a", "a", "a", "b", "b", "b"), 100)
+    assert found.mean == 1.0
+    assert np.isnan(found.low)
+    assert not found.sure
+
+
 def test_nothing_known_is_no_number() -> None:
     found = difference([np.full(30, np.nan)], PEOPLE, 100)
     assert np.isnan(found.mean)

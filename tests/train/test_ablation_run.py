@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from model.encoders import TINY, load_encoders
 from pipelines.settings import BadSettings
-from tests.train.small_ablation import SETTINGS, small_ablation, write_settings
+from tests.train.small_ablation import MODEL, SETTINGS, small_ablation, write_settings
 from train.ablation.__main__ import main
 from train.ablation.clips import load_clips, read_clips, save_clips
 from train.ablation.fit import Fitting, RunName, all_runs, fast_attention, fit
@@ -134,7 +134,7 @@ def test_a_killed_command_goes_on(tmp_path: Path) -> None:
 def test_other_settings_are_refused_for_a_begun_folder(begun: Path) -> None:
     with pytest.raises(BadSettings, match="steps: 4 -> 5"):
         begin(begun, replace(SETTINGS, steps=5))
-    begin(begun, replace(SETTINGS, jobs=7))
+    begin(begun, replace(SETTINGS, jobs=7, seeds=3))
 
 
 def test_steps_follow_from_minutes() -> None:
@@ -159,6 +159,9 @@ def test_timed_steps_take_the_place_of_the_settings(begun: Path) -> None:
         (["--set", "sigmas=[0.0]"], "above 0"),
         (["--config", "nowhere.yaml"], "there is no configuration file"),
         (["--run", "fulls0"], "expected a run such as full-s0"),
+        (["--set", "model=huge"], "no model configuration huge"),
+        (["--set", "clips.whole=56"], "cut out of clips.whole 56"),
+        (["--set", "clips.size=56", "--set", f"model={MODEL}", "--set", "clips.whole=44"], "multiples of 8"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(
@@ -168,6 +171,12 @@ def test_a_mistake_is_told_in_one_line(
     error = capsys.readouterr().err
     assert told in error
     assert len(error.strip().splitlines()) == 1
+
+
+def test_an_out_that_is_a_file_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "out").write_text("")
+    assert main(["--out", str(tmp_path / "out")]) == 1
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
 def test_a_run_is_not_scored_twice(begun: Path) -> None:

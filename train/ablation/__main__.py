@@ -79,7 +79,7 @@ def _errors() -> tuple[type[Exception], ...]:
 
     return (
         BadCheckpoint, BadConfig, BadDataset, BadFolder, BadSample, BadSettings, BadTruth, CommandFailed, DiskFull,
-        TrainingFailed,
+        FileExistsError, NotADirectoryError, PermissionError, TrainingFailed,
     )  # fmt: skip
 
 

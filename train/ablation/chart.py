@@ -22,7 +22,8 @@ def bars(
     path: Path, worse: Mapping[str, Mapping[str, Difference]], columns: Sequence[str], shown: Sequence[str]
 ) -> None:
     """A group of bars for each column of `shown`, a bar for each variant, a line for its interval; decibels."""
-    ends = [v for row in worse.values() for c in shown for v in (row[c].low, row[c].high) if np.isfinite(v)]
+    drawn = [row[column] for row in worse.values() for column in shown]
+    ends = [v for one in drawn for v in (one.mean, one.low, one.high) if np.isfinite(v)]
     low, high = min([0.0, *ends]), max([0.0, *ends, 0.01])
     image, pen = _page("Worse than the full model by, dB (denoising, mean of the noise levels; line: 95 % interval)")
 
@@ -41,7 +42,8 @@ def bars(
                 continue
             x = left + number * bar
             pen.rectangle((x, min(at(0), at(one.mean)), x + bar * 0.85, max(at(0), at(one.mean))), fill=colour)
-            pen.line((x + bar * 0.42, at(one.low), x + bar * 0.42, at(one.high)), fill=INK, width=2)
+            if np.isfinite(one.low):
+                pen.line((x + bar * 0.42, at(one.low), x + bar * 0.42, at(one.high)), fill=INK, width=2)
     _legend(pen, [TITLES[variant] for variant in worse])
     _save(path, image)
 

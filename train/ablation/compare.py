@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 CONFIDENCE = 0.95
+FEWEST_PEOPLE = 3
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How much worse a variant is than the full model, mean over windows and seeds; low, high: 95 %, drawn over people.
+    """How much worse a variant is than the full model, mean over windows and seeds; low, high: 95 %, drawn over people,
+    NaN for fewer than `FEWEST_PEOPLE`.
 
     seeds: the mean of each seed alone. windows: how many have a value.
     """
@@ -57,6 +59,8 @@ def difference(worse: Sequence[Floats], people: Sequence[str], resamples: int) -
     total = counts[drawn].sum(axis=1)
     means = sums[drawn].sum(axis=1)[total > 0] / total[total > 0]
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    if len(set(place[known])) < FEWEST_PEOPLE:
+        low = high = np.nan
     seeds = tuple(float(seed[known].mean()) for seed in by_window)
     return Difference(float(values.mean()), float(low), float(high), seeds, int(known.sum()))
 

@@ -93,12 +93,17 @@ def _table(part: Mapping[str, Any], columns: Sequence[str]) -> str:
 
 
 def _level(column: str, value: float) -> str:
+    if np.isnan(value):
+        return "-"
     return f"{abs(value):.4f}" if column in ("ssim", "l1", "flicker") else f"{value:.2f}"
 
 
 def _cell(one: Difference, column: str) -> str:
     digits = 4 if column in ("ssim", "l1", "flicker") else 2
-    told = f"{one.mean:+.{digits}f} [{one.low:+.{digits}f}, {one.high:+.{digits}f}]"
+    if not one.windows:
+        return "-"
+    interval = "no interval" if np.isnan(one.low) else f"{one.low:+.{digits}f}, {one.high:+.{digits}f}"
+    told = f"{one.mean:+.{digits}f} [{interval}]"
     return f"**{told}**" if one.sure else told
 
 
@@ -127,8 +132,11 @@ def _heading(settings: AblationSettings, clips: ClipSet, seconds: Mapping[str, f
 
 
 def _plain(found: Any) -> Any:
+    """As JSON knows it, which has no NaN."""
     if isinstance(found, Difference):
-        return {**asdict(found), "sure": found.sure}
+        return _plain({**asdict(found), "sure": found.sure})
     if isinstance(found, dict):
         return {key: _plain(value) for key, value in found.items()}
-    return found
+    if isinstance(found, tuple):
+        return [_plain(value) for value in found]
+    return None if isinstance(found, float) and np.isnan(found) else found

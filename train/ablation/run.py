@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 import yaml
 
+from model.config import load_config
 from model.encoders import TINY, load_encoders
 from pipelines.engine.atomic import write_whole
 from pipelines.settings import BadSettings, build, load_yaml, plain
@@ -29,9 +30,9 @@ from train.settings import differences
 
 log = logging.getLogger(__name__)
 SETTINGS = "settings.yaml"
-FREE = ("jobs", "resamples")
-"""Settings that may differ when a folder is gone on with."""
-TIMED_STEPS = 8
+FREE = ("jobs", "resamples", "seeds")
+"""Settings that may differ when a folder is gone on with: more seeds are added to those that are there."""
+TIMED_STEPS, WARM_STEPS = 24, 4
 
 
 def run_ablation(out: Path, settings: AblationSettings, minutes: float | None = None) -> Path:
@@ -41,6 +42,7 @@ def run_ablation(out: Path, settings: AblationSettings, minutes: float | None = 
     Raises `BadSettings` where OUT was begun with other settings, `CommandFailed`, `BadTruth`.
     """
     settings = checked(settings)
+    _check_model(settings)
     jobs = settings.jobs or (1 if torch.cuda.is_available() else 2)
     begin(out, settings)
     seconds = make_data(out, settings.data)
@@ -68,6 +70,13 @@ def begin(out: Path, settings: AblationSettings) -> None:
         raise BadSettings(
             f"{out} was begun with other settings ({'; '.join(changed)}): give them again, or another --out"
         )
+
+
+def _check_model(settings: AblationSettings) -> None:
+    """Before the data is made: that there is such a model, and that it takes these clips."""
+    config, clips = load_config(settings.model), settings.clips
+    if clips.size % config.size_multiple:
+        raise BadSettings(f"clips.size {clips.size}: the model {config.name} takes multiples of {config.size_multiple}")
 
 
 def opened(out: Path) -> AblationSettings:
@@ -99,11 +108,12 @@ def seconds_per_step(out: Path) -> float:
     clips = load_clips(out / "clips" / "train.safetensors")
     fitting = Fitting(RunName(FULL, 0), out, settings, device)
     with fast_attention(device):
-        fitting.step(0, clips)
-        began = time.monotonic()
-        for step in range(1, TIMED_STEPS):
+        for step in range(WARM_STEPS):
             fitting.step(step, clips)
-    return (time.monotonic() - began) / (TIMED_STEPS - 1)
+        began = time.monotonic()
+        for step in range(WARM_STEPS, TIMED_STEPS):
+            fitting.step(step, clips)
+    return (time.monotonic() - began) / (TIMED_STEPS - WARM_STEPS)
 
 
 def _clips(out: Path, settings: AblationSettings) -> dict[str, ClipSet]:

@@ -51,7 +51,7 @@ class AblationSettings:
 
     model: str = "ablation"
     seeds: int = 2
-    base_steps: int = 600
+    base_steps: int = 300
     steps: int = 600
     batch: int = 4
     autocast: bool = True
