@@ -33,14 +33,13 @@ class IdentityController(nn.Module):
         super().__init__()
         self.tokens = config.tokens
         self.names = tuple(cross_attentions)
-        self.project = nn.Sequential(
-            nn.Linear(config.embedding, context), nn.GELU(), nn.Linear(context, context * config.tokens)
-        )
-        for layer, gain in ((self.project[0], config.embedding**0.5), (self.project[2], 2**0.5)):
+        first, last = nn.Linear(config.embedding, context), nn.Linear(context, context * config.tokens)
+        for layer, gain in ((first, config.embedding**0.5), (last, 2**0.5)):
             # A vector of length 1 has small entries: with torch's own start the biases outweigh it, and all faces
             # begin with nearly the same tokens.
             nn.init.normal_(layer.weight, std=gain / layer.in_features**0.5)
             nn.init.zeros_(layer.bias)
+        self.project = nn.Sequential(first, nn.GELU(), last)
         self.norm = nn.LayerNorm(context)
         self.adapters = nn.Module()
         for name, channels in cross_attentions.items():
