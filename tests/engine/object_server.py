@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import logging
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -28,6 +29,8 @@ ERRORS = {THROTTLE: (503, "SlowDown"), FAIL: (500, "InternalError"), REFUSE: (40
 @contextmanager
 def object_server() -> Iterator[str]:
     """The endpoint of a fresh S3 server with one bucket."""
+    # It runs in this process: its log must not mix with what a command says there.
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(port=0, verbose=False)
     server.start()
     _, port = server.get_host_and_port()

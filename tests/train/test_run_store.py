@@ -281,6 +281,7 @@ def test_a_store_has_one_run_at_a_time(small: Small, store: Store, endpoint: str
     assert running.wait() == 0, running.told
 
 
+@pytest.mark.slow
 def test_a_folder_and_a_store_of_different_runs_are_not_mixed(small: Small, store: Store, endpoint: str):
     for name in ("one", "two"):
         own = store if name == "one" else open_store(f"{store.url}-other")
