@@ -8,8 +8,6 @@ from pathlib import Path
 import duckdb
 import pytest
 
-pytest.importorskip("deepspeed")
-
 from pipelines.audit.planted import Recipe, Truth, plant
 from pipelines.audit.split import PARTS
 from pipelines.cli import main
