@@ -17,7 +17,7 @@ from tests.train.runs import Run, Small, losses
 pytestmark = pytest.mark.slow
 
 RECIPE = Recipe(clips=9, people=3, frames=14, exact=0, near=0, leaks=0, cuts=0, frozen=0, crowds=0, unknown=0,
-                corrupt=0, swapped=0, shard=3, counted=99)  # fmt: skip
+                corrupt=0, swapped=0, shard=3, counted=99, maps=True)  # fmt: skip
 # One shard without the person, whose latents stay.
 GOING = 0
 
