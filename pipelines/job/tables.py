@@ -6,7 +6,6 @@ thousand.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from pipelines.engine.atomic import digest
 from pipelines.job.dataset import COLUMNS, PROVENANCE
@@ -23,7 +24,9 @@ from pipelines.job.stages import Clip
 
 MEMORY = "1GB"
 BATCH = 10_000
-_text = pa.string()
+SHARDS = 2_000
+ROW_GROUP = 100_000
+OF_SOURCES = ("source_sha256", "source_path", *PROVENANCE)
 
 
 class Tables:
@@ -38,37 +41,38 @@ class Tables:
         self.files = bool(files)
         names = ", ".join(f"{name} VARCHAR" for name in PROVENANCE)
         self.db.execute(f"CREATE TABLE sources (sha256 VARCHAR, path VARCHAR, told VARCHAR, {names})")
-        self.db.execute("CREATE TABLE planned (shard VARCHAR, key VARCHAR)")
-        self.db.execute("CREATE TABLE packed (shard VARCHAR)")
+        # Shards by number, in the order in which they were planned: a name takes ten times the room.
+        self.numbers: dict[str, int] = {}
+        self.db.execute("CREATE TABLE planned (number INTEGER, key VARCHAR)")
+        self.packed: set[str] = set()
 
     def close(self) -> None:
         self.db.close()
 
     def add_census(self, census: Census) -> None:
         """What is known of the sources. `told` is the hash of what goes into samples beside the units."""
-        for some in groups(census.unique.items(), BATCH):
-            rows = [
-                {
-                    "sha256": sha256,
-                    "path": source.path,
-                    "told": digest([source.name, source.provenance]),
-                    **{name: source.provenance.get(name, "unknown") for name in PROVENANCE},
-                }
-                for sha256, source in some
-            ]
-            self._insert("sources", rows, ("sha256", "path", "told", *PROVENANCE))
+        for some in groups(census.unique.values(), BATCH):
+            columns = {
+                "sha256": [source.sha256 for source in some],
+                "path": [source.path for source in some],
+                "told": [digest([source.name, source.provenance]) for source in some],
+                **{name: [source.provenance.get(name, "unknown") for source in some] for name in PROVENANCE},
+            }
+            self._insert("sources", {name: pa.array(column, pa.string()) for name, column in columns.items()})
 
     def add_planned(self, shards: Iterable[ShardPlan]) -> None:
-        for some in groups(((shard.name, key) for shard in shards for key in shard.keys), 20 * BATCH):
-            self._insert("planned", [{"shard": shard, "key": key} for shard, key in some], ("shard", "key"))
+        for some in groups(shards, SHARDS):
+            numbers = [self.numbers.setdefault(shard.name, len(self.numbers)) for shard in some]
+            keys = pa.array([shard.keys for shard in some], pa.list_(pa.string()))
+            of_each = pa.array(numbers, pa.int32()).take(keys.value_parent_indices())
+            self._insert("planned", {"number": of_each, "key": keys.flatten()})
 
     def add_packed(self, names: Iterable[str]) -> None:
-        for some in groups(names, BATCH):
-            self._insert("packed", [{"shard": name} for name in some], ("shard",))
+        """Shards that there are now: the manifest names no others."""
+        self.packed.update(names)
 
-    def _insert(self, table: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-        values = pa.table({name: pa.array([row[name] for row in rows], _text) for name in columns})
-        self.db.register("batch", values)
+    def _insert(self, table: str, columns: Mapping[str, pa.Array]) -> None:
+        self.db.register("batch", pa.table(dict(columns)))
         self.db.execute(f"INSERT INTO {table} SELECT * FROM batch")
         self.db.unregister("batch")
 
@@ -82,65 +86,98 @@ class Tables:
             cursor.close()
 
     def free(self) -> Iterator[tuple[str, int]]:
-        """(key, bytes) of kept clips that no shard has, in the order of the keys' hashes."""
+        """(key, bytes) of kept clips that no shard has, in the order of `plan.scatter`."""
         if self.files:
+            # Of equal first 64 bits of the hash the keys decide.
             yield from self._stream(
-                "SELECT key, bytes FROM rows ANTI JOIN planned USING (key) "
-                "WHERE kind = 'clip' AND state = 'kept' ORDER BY sha256(key)"
+                "SELECT key, bytes FROM rows ANTI JOIN planned USING (key) WHERE kind = 'clip' AND state = 'kept' "
+                "ORDER BY ('0x' || sha256(key)[1:16])::UBIGINT, key"
             )
 
     def shards(self) -> dict[str, str]:
-        """Every planned shard that holds a kept clip -> a hash of all that its samples are made of, in order."""
+        """Every planned shard that holds a kept clip -> what stands for all that its samples are made of."""
         if not self.files:
             return {}
-        # Sorted, which goes through files where memory ends; an ordered aggregate would hold all members at once.
-        members = self._stream(
-            "SELECT shard, key || ingest_unit || clip_index || told FROM planned JOIN rows USING (key) "
-            "JOIN sources ON source_sha256 = sha256 WHERE state = 'kept' ORDER BY shard, key"
+        # How many members, and their hashes in one that asks for no order: a sort would hold all members.
+        found = self._stream(
+            "SELECT number, count(*), bit_xor(md5_number(key || ingest_unit || clip_index || told)) "
+            "FROM rows JOIN planned USING (key) JOIN sources ON source_sha256 = sha256 WHERE state = 'kept' "
+            "GROUP BY number ORDER BY number"
         )
-        return {
-            shard: hashlib.sha256(",".join(told for _, told in rows).encode()).hexdigest()
-            for shard, rows in groupby(members, lambda row: row[0])
-        }
+        names = list(self.numbers)
+        return {names[number]: f"{count} {members:032x}" for number, count, members in found}
 
     def clips_of_shards(self, names: Sequence[str]) -> Iterator[tuple[str, list[Clip]]]:
         """The kept clips of some shards, shard by shard, without their facts."""
-        self.db.execute("CREATE OR REPLACE TABLE wanted (shard VARCHAR)")
-        self._insert("wanted", [{"shard": name} for name in names], ("shard",))
+        by_number = {self.numbers[name]: name for name in names}
+        self.db.execute("CREATE OR REPLACE TABLE wanted (number INTEGER)")
+        self._insert("wanted", {"number": pa.array(list(by_number), pa.int32())})
         rows = self._stream(
-            "SELECT shard, key, source_sha256, ingest_unit, clip_index FROM wanted JOIN planned USING (shard) "
-            "JOIN rows USING (key) WHERE state = 'kept' ORDER BY shard, key"
+            "SELECT number, key, source_sha256, ingest_unit, clip_index FROM wanted JOIN planned USING (number) "
+            "JOIN rows USING (key) WHERE state = 'kept' ORDER BY number, key"
         )
-        for shard, members in groupby(rows, lambda row: row[0]):
-            yield shard, [Clip(key, source, unit, index, {}) for _, key, source, unit, index in members]
+        for number, members in groupby(rows, lambda row: row[0]):
+            yield by_number[number], [Clip(key, source, unit, index, {}) for _, key, source, unit, index in members]
 
     def write_manifest(self, path: Path, more: Sequence[Mapping[str, Any]]) -> None:
         """Write manifest.parquet: a row per clip, per span that made no clip, and per source that gave neither.
 
         more: rows of sources that are in no lot. Score columns are named `score_<name>`; a score that was not measured
-        is null.
+        is null. Rows are in the order of their source's path and of the frames in it.
         """
-        schema = pa.schema(COLUMNS)
-        self.db.register("others", pa.Table.from_pylist([dict(row) for row in more], schema=schema))
-        columns = [name for name, _ in COLUMNS]
-        query, scores = "SELECT * FROM others", []
-        if self.files:
-            found = self.db.execute("SELECT DISTINCT unnest(map_keys(scores)) AS name FROM rows ORDER BY name")
-            scores = [name for (name,) in found.fetchall()]
-            taken = ", ".join(_column(name) for name in columns)
-            measured = "".join(f", scores['{name}'] AS \"score_{name}\"" for name in scores)
-            empty = "".join(f', NULL::DOUBLE AS "score_{name}"' for name in scores)
-            query = (
-                f"SELECT {taken}{measured} FROM rows LEFT JOIN sources ON source_sha256 = sha256 "
-                "LEFT JOIN (SELECT planned.key AS member, shard FROM planned JOIN packed USING (shard)) "
-                "ON state = 'kept' AND key = member WHERE kind <> 'note' "
-                f"UNION ALL SELECT *{empty} FROM others"
-            )
-        target = str(path).replace("'", "''")
+        names = self._scores()
+        schema = pa.schema([*COLUMNS, *((f"score_{name}", pa.float64()) for name in names)])
+        shards = pa.array([name if name in self.packed else None for name in self.numbers], pa.string())
+        self._place_sources(more)
+        rows, sources = self.db.cursor(), self.db.cursor()
+        try:
+            with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+                # What is sorted are the rows without what is said of their sources, which is several times as much.
+                for batch in rows.sql(self._rows_in_order(names)).to_arrow_reader(ROW_GROUP):
+                    first, last = batch["place"][0].as_py(), batch["place"][-1].as_py()
+                    told = sources.sql(f"SELECT * FROM places WHERE place BETWEEN {first} AND {last} ORDER BY place")
+                    of_sources = told.to_arrow_table().take(pc.subtract(batch["place"], first))
+                    found = {"shard": shards.take(batch["number"])}
+                    found |= {name: of_sources[name] for name in OF_SOURCES}
+                    found |= {name: batch[name] for name in schema.names if name not in found}
+                    writer.write_table(pa.table(found).select(schema.names).cast(schema))
+        finally:
+            rows.close()
+            sources.close()
+
+    def _scores(self) -> list[str]:
+        if not self.files:
+            return []
+        found = self.db.execute("SELECT DISTINCT unnest(map_keys(scores)) AS name FROM rows ORDER BY name")
+        return [name for (name,) in found.fetchall()]
+
+    def _place_sources(self, more: Sequence[Mapping[str, Any]]) -> None:
+        """Number the sources, those of the lots and `more`, in the order of their paths."""
+        others = pa.Table.from_pylist([dict(row) for row in more], schema=pa.schema(COLUMNS))
+        self.db.register("batch", others.append_column("other", pa.array(range(len(more)), pa.int32())))
+        self.db.execute("CREATE OR REPLACE TABLE others AS SELECT * FROM batch")
+        self.db.unregister("batch")
+        told = ", ".join(PROVENANCE)
         self.db.execute(
-            f"COPY (SELECT * FROM ({query}) ORDER BY source_path, coalesce(start_frame, 0), coalesce(key, '')) "
-            f"TO '{target}' (FORMAT parquet, COMPRESSION zstd)"
+            "CREATE OR REPLACE TABLE places AS SELECT row_number() OVER (ORDER BY source_path) - 1 AS place, * FROM ("
+            f"SELECT sha256 AS source_sha256, path AS source_path, {told}, NULL::INTEGER AS other FROM sources "
+            f"UNION ALL SELECT source_sha256, source_path, {told}, other FROM others)"
         )
+
+    def _rows_in_order(self, scores: Sequence[str]) -> str:
+        own = [name for name, _ in COLUMNS if name not in OF_SOURCES and name != "shard"]
+        empty = "".join(f', NULL::DOUBLE AS "score_{name}"' for name in scores)
+        of_others = ", ".join(f"others.{name}" for name in own)
+        query = f"SELECT place, NULL::INTEGER AS number, {of_others}{empty} FROM others JOIN places USING (other)"
+        if self.files:
+            measured = "".join(f", scores['{name}'] AS \"score_{name}\"" for name in scores)
+            query = (
+                f"SELECT place, number, {', '.join(f'rows.{name}' for name in own)}{measured} FROM rows "
+                "JOIN (SELECT source_sha256, place FROM places WHERE other IS NULL) USING (source_sha256) "
+                "LEFT JOIN (SELECT key AS member, number FROM planned) ON state = 'kept' AND key = member "
+                f"WHERE kind <> 'note' UNION ALL {query}"
+            )
+        return f"SELECT * FROM ({query}) ORDER BY place, coalesce(start_frame, 0), coalesce(key, '')"
 
     def notes(self, limit: int) -> list[tuple[str, str]]:
         """(sha256 of a source, what was noted of it)."""
@@ -151,11 +188,3 @@ class Tables:
                 f"SELECT source_sha256, message FROM rows WHERE kind = 'note' ORDER BY 1, clip_index LIMIT {limit}"
             )
         )
-
-
-def _column(name: str) -> str:
-    if name == "source_path":
-        return "sources.path AS source_path"
-    if name in PROVENANCE:
-        return f"sources.{name}"
-    return "shard" if name == "shard" else f"rows.{name}"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pipelines.engine.storage import open_store
 from pipelines.job import lots
+from pipelines.job import tables as tables_module
 from pipelines.job.lots import LotTables, cut_lots, groups
 from pipelines.job.plan import Census, ShardPlan, SourcePlan, scatter
 from pipelines.job.tables import Tables
@@ -132,6 +133,35 @@ def test_the_manifest_has_every_row_but_notes_in_order(tables: Tables, tmp_path:
     ]
     assert {row["licence"] for row in rows[:7]} == {"CC0-1.0"}
     assert tables.notes(9) == [(sha256(1), "cut short")]
+
+
+def test_the_manifest_is_the_same_however_it_is_cut(tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    tables.add_packed(["s0.tar", "s1.tar"])
+    whole, cut = tmp_path / "whole.parquet", tmp_path / "cut.parquet"
+    more = [{"source_path": f"/v/{n}.mp4 copy", "state": "dropped", "licence": "none"} for n in range(3)]
+    tables.write_manifest(whole, more)
+    with monkeypatch.context() as patch:
+        patch.setattr(tables_module, "ROW_GROUP", 1)
+        tables.write_manifest(cut, more)
+    assert pq.read_table(cut).equals(pq.read_table(whole))
+    paths = pq.read_table(cut)["source_path"].to_pylist()
+    assert paths == sorted(paths)
+    assert len(paths) == 10
+
+
+def test_what_a_shard_is_made_of_changes_with_each_of_its_clips(tables: Tables, kept: LotTables, tmp_path: Path):
+    before = tables.shards()
+    [lot] = cut_lots([sha256(n) for n in range(3)])
+    kept.write(lot, [clip(n, ingest_unit="v" if n == 5 else "u") for n in range(6)], seal=True)
+    (tmp_path / "again").mkdir()
+    again = Tables(tmp_path / "again", [kept.path(lot)])
+    again.add_census(census(3))
+    again.add_planned([ShardPlan("s0.tar", ("k000", "k003")), ShardPlan("s1.tar", ("k005",))])
+    after = again.shards()
+    again.close()
+    # k003 is kept now, k005 was ingested otherwise.
+    assert before["s0.tar"] != after["s0.tar"]
+    assert before["s1.tar"] != after["s1.tar"]
 
 
 def test_a_dataset_without_lots_has_an_empty_manifest(tmp_path: Path):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.job import plan as plan_module
 from pipelines.job.plan import Plan, SourcePlan, group_by_size, take_census
 
 
@@ -26,6 +28,19 @@ def test_a_changed_file_replaces_its_line(tmp_path: Path):
     plan.add_sources([source("a"), source("b")])
     plan.add_sources([source("a", "c" * 64)])
     assert plan.sources() == [source("a", "c" * 64), source("b")]
+
+
+def test_a_title_may_hold_any_line_break_that_unicode_knows(tmp_path: Path):
+    told = SourcePlan("a", "a", "a" * 64, 10, {"title": "one\u2028two\u0085three\x0bfour\nfive"})
+    Plan(tmp_path).add_sources([told])
+    assert Plan(tmp_path).sources() == [told]
+
+
+def test_many_sources_come_back_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(plan_module, "LINES", 3)
+    many = [source(str(number), f"{number:064x}") for number in range(10)]
+    Plan(tmp_path).add_sources(many)
+    assert Plan(tmp_path).sources() == many
 
 
 def test_sources_of_earlier_runs_stay(tmp_path: Path):
@@ -53,6 +68,10 @@ def test_files_with_the_same_content_are_one_source():
     census = take_census(rows, rows)
     assert (census.unique, census.copies) == ({"a" * 64: source("b")}, {"a": "b"})
     assert census.problems == [source("c", None)]
+
+
+def test_an_unreadable_source_of_an_earlier_run_is_no_problem_of_this_one():
+    assert take_census([source("gone", None), source("a")], [source("a")]).problems == []
 
 
 def test_a_moved_file_stands_for_its_content_at_its_new_place():
