@@ -201,7 +201,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=24)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--anchor", choices=("auto", "feet", "neck"), default="auto", help="of the swap")
+    parser.add_argument("--anchor", choices=("auto", "feet", "pelvis", "neck"), default="auto", help="of the swap")
     parser.add_argument("--known-only", action="store_true", help="leave the estimators out")
     options = parser.parse_args()
     settings = GroundTruthSettings(

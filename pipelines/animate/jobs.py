@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pipelines.body.swap import Anchor
 from pipelines.settings import BadSettings, build
 
 NAME = re.compile(r"[^\W][^/\\\x00-\x1f\x7f]*")
@@ -63,7 +64,7 @@ class JobSpec:
     size: tuple[int, int] | None = None
     framing: Literal["letterbox", "crop"] = "letterbox"
     expression: Literal["reference", "driving"] = "reference"
-    anchor: Literal["auto", "feet", "neck"] = "auto"
+    anchor: Anchor = "auto"
     fps: float | None = None
     start: float = 0.0
     seconds: float | None = None

@@ -19,6 +19,7 @@ from pipelines.body.kinematics import WHOLEBODY
 from pipelines.body.model import Body
 from pipelines.clip import BODY, BodySequence, Camera, Floats, Keypoints
 
+Anchor = Literal["auto", "feet", "pelvis", "neck"]
 _PELVIS, _NECK = 0, 12
 _FEET = np.array([60, 61, 62, 63, 64, 65])  # toes and heels in smplx's order
 _CHUNK = 1200  # frames posed at a time, so that memory does not grow with the video
@@ -30,12 +31,13 @@ class SwapConfig:
     """expression: whose face; the paper takes the reference's. The jaw is pose and stays the driver's.
 
     anchor: what stays where the reference has it. `feet`: the ground under the feet, so that bodies with other legs
-    neither float nor sink. `neck`: for half bodies, whose feet are a guess. `auto`: feet where the reference's picture
-    shows them, else neck.
+    neither float nor sink. `pelvis`: for half bodies, whose feet are a guess. `neck`: the head stays in the picture
+    however the reference leans, and the rest of the body gives way. `auto`: feet where the reference's picture shows
+    them, else pelvis, which unlike the neck is in its place whether the reference leans, raises its arms or turns.
     """
 
     expression: Literal["reference", "driving"] = "reference"
-    anchor: Literal["auto", "feet", "neck"] = "auto"
+    anchor: Anchor = "auto"
 
 
 def swap(
@@ -63,19 +65,18 @@ def swap(
     there = body.joints(reference, slice(at, at + 1))
     anchor = config.anchor
     if anchor == "auto":
-        anchor = "feet" if _inside(there[0, _FEET], reference.camera).all() else "neck"
+        anchor = "feet" if _inside(there[0, _FEET], reference.camera).all() else "pelvis"
+    root = _NECK if anchor == "neck" else _PELVIS
     (swapped, lowest), (driver, driver_lowest) = (
-        _root_and_ground(body, sequence, _PELVIS if anchor == "feet" else _NECK) for sequence in (still, driving)
+        _root_and_ground(body, sequence, root) for sequence in (still, driving)
     )
     ratio = size_ratio(body, reference.betas, driving.betas, anchor)
+    place = there[0, root] + ratio * (driver - driver[first]) - swapped
     if anchor == "feet":
         # Sideways and in depth the pelvis leads; up and down the lowest foot does: it is as far from the ground as the
         # driver's, and stays on it while the driver stands.
-        place = there[0, _PELVIS] + ratio * (driver - driver[first]) - swapped
         ground, driver_ground = there[0, _FEET, 1].max(), np.median(driver_lowest[driving.valid])
         place[:, 1] = ground + ratio * (driver_lowest - driver_ground) - lowest
-    else:
-        place = there[0, _NECK] + ratio * (driver - driver[first]) - swapped
     return replace(still, transl=place.astype(np.float32))
 
 
@@ -89,14 +90,12 @@ def _root_and_ground(body: Body, sequence: BodySequence, root: int) -> tuple[Flo
     return at, lowest
 
 
-def size_ratio(
-    body: Body, reference: Floats, driving: Floats, anchor: Literal["auto", "feet", "neck"] = "feet"
-) -> float:
+def size_ratio(body: Body, reference: Floats, driving: Floats, anchor: Anchor = "feet") -> float:
     """How much longer the reference's legs are than the driver's (for the neck as anchor: pelvis to head).
 
     reference, driving: betas (10,).
     """
-    bones = ((1, 4), (4, 7), (2, 5), (5, 8)) if anchor == "feet" else ((0, 3), (3, 6), (6, 9), (9, 12), (12, 15))
+    bones = ((0, 3), (3, 6), (6, 9), (9, 12), (12, 15)) if anchor == "neck" else ((1, 4), (4, 7), (2, 5), (5, 8))
     lengths = []
     for betas in (reference, driving):
         rest = body.rest_joints(betas)

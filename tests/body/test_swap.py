@@ -138,6 +138,16 @@ def test_a_half_body_keeps_its_framing(body: Body) -> None:
     assert np.abs(neck - before).max() < 1.0
 
 
+def test_a_half_body_that_leans_keeps_its_pelvis_in_place(body: Body) -> None:
+    reference = standing(body, SMALL, depth=1.4, camera=CLOSE)
+    leaning = reference.body_pose.copy()
+    leaning[:, 2, 2] = 0.5
+    reference = replace(reference, body_pose=leaning)
+    swapped = swap(reference, dance(body, 8, TALL), body)
+    pelvis, before = (s.camera.project(body.joints(s)[0, 0]) for s in (swapped, reference))
+    assert np.abs(pelvis - before).max() < 1.0
+
+
 def test_a_half_body_drives_a_full_body(body: Body) -> None:
     motion = dance(body, 8, TALL, depth=1.4, camera=CLOSE)
     swapped = swap(standing(body, SMALL), motion, body)

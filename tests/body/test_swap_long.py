@@ -18,7 +18,7 @@ def body() -> Body:
     return load_body()
 
 
-@pytest.mark.parametrize("anchor", ["feet", "neck"])
+@pytest.mark.parametrize("anchor", ["feet", "pelvis", "neck"])
 def test_frames_posed_some_at_a_time_stand_where_all_at_once_do(
     body: Body, anchor: str, monkeypatch: pytest.MonkeyPatch
 ):
