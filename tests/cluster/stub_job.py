@@ -3,12 +3,14 @@
     python -m tests.cluster.stub_job SRC --out OUT ...       as `vividpose shards`
 
 The ingest is the real one. The others write small files that depend on the clip's key alone; `STUB_SECONDS` makes each
-of them last, `STUB_BYTES` says how large the rendering is. In Ray's workers this module is imported with the worker.
+of them last, `STUB_BYTES` says how large the rendering is, `STUB_ENDS` (JSON: first digits of a key -> "dropped" or
+"failed") how the quality stage ends for some. In Ray's workers this module is imported with the worker.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 import sys
@@ -73,6 +75,11 @@ class StubStage:
             node = os.environ.get("STUB_NODE") or ray_node() or this_host()
             with open(Path(log_folder) / node, "a") as log:
                 log.write(f"{self.name} {clip.key}\n")
+        end = self.name == "quality" and json.loads(os.environ.get("STUB_ENDS", "{}")).get(clip.key[:16])
+        if end == "failed":
+            raise RuntimeError("the stub was asked to fail")
+        if end:
+            return Outcome(end, "stub", "as it was asked to", frames=clip.length)
         return Outcome(scores={"stub": seed / 2**32}, frames=clip.length)
 
 
