@@ -6,7 +6,8 @@ Each size is a dataset of `clips / 10` sources whose finished lots have the tabl
 works on it in a process of its own; the ingest, the stages and the writing of shards are left out. Printed:
 
     first    planning the sources of a fresh dataset and sealing every lot's rows
-    resume   with 99 % of the lots sealed: from the start of the command to the first row that a worker would get
+    resume   with 99 % of the lots sealed: from the sources as they were found on the disk to the first row that a
+             worker would get
     pack     planning shards for all kept clips, and what each is made of
     again    the same once more, as a run without news does it
     manifest writing manifest.parquet
@@ -116,10 +117,10 @@ def measure(clips: int, done: float, out: Path) -> dict[str, float]:
 
     for lot in lots[int(done * len(lots)) :]:
         kept.unseal(lot)
-    start = time.process_time()
     # What a run does from its start to the first row, but for looking the sources up on the disk.
-    plan = Plan(work)
     found = list(sources(count))
+    start = time.process_time()
+    plan = Plan(work)
     planned, _ = plan.merge_sources(found)
     census = take_census(planned, found)
     lots = cut_lots([sha256 for sha256 in first_met(planned) if sha256 in census.unique])

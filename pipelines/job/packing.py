@@ -58,6 +58,8 @@ class Packing:
             if name in known and known[name][0] == of and there.get(f"shards/{name}") == known[name][1]["bytes"]
         }
         left = [name for name in made if name not in done]
+        if left:
+            self.tables.gather(left)
         for some in groups(left, SHARDS_AT_A_TIME):
             done |= self._pack_some(some, there)
         if not left:

@@ -55,7 +55,7 @@ class Tables:
             columns = {
                 "sha256": [source.sha256 for source in some],
                 "path": [source.path for source in some],
-                "told": [digest([source.name, source.provenance]) for source in some],
+                "told": [digest([source.name, source.provenance])[:16] for source in some],
                 **{name: [source.provenance.get(name, "unknown") for source in some] for name in PROVENANCE},
             }
             self._insert("sources", {name: pa.array(column, pa.string()) for name, column in columns.items()})
@@ -98,26 +98,34 @@ class Tables:
         """Every planned shard that holds a kept clip -> what stands for all that its samples are made of."""
         if not self.files:
             return {}
-        # How many members, and their hashes in one that asks for no order: a sort would hold all members.
+        # How many members, and their hashes in one that asks for no order: a sort would hold all members. Narrow before
+        # they are joined, since the join holds one of the two sides.
         found = self._stream(
-            "SELECT number, count(*), bit_xor(md5_number(key || ingest_unit || clip_index || told)) "
-            "FROM rows JOIN planned USING (key) JOIN sources ON source_sha256 = sha256 WHERE state = 'kept' "
-            "GROUP BY number ORDER BY number"
+            "SELECT number, count(*), bit_xor(made) FROM (SELECT key, md5_number(key || ingest_unit || clip_index || "
+            "told) AS made FROM rows JOIN sources ON source_sha256 = sha256 WHERE state = 'kept') "
+            "LEFT JOIN planned USING (key) GROUP BY number ORDER BY number"
         )
         names = list(self.numbers)
-        return {names[number]: f"{count} {members:032x}" for number, count, members in found}
+        return {names[number]: f"{count} {made:032x}" for number, count, made in found if number is not None}
+
+    def gather(self, names: Iterable[str]) -> None:
+        """Lay the kept clips of some shards side by side, so that `clips_of_shards` looks at few others."""
+        self.db.execute("CREATE OR REPLACE TABLE wanted (number INTEGER)")
+        self._insert("wanted", {"number": pa.array([self.numbers[name] for name in names], pa.int32())})
+        self.db.execute(
+            "CREATE OR REPLACE TABLE members AS SELECT number, key, source_sha256, ingest_unit, clip_index "
+            "FROM wanted JOIN planned USING (number) JOIN rows USING (key) WHERE state = 'kept' ORDER BY number"
+        )
 
     def clips_of_shards(self, names: Sequence[str]) -> Iterator[tuple[str, list[Clip]]]:
-        """The kept clips of some shards, shard by shard, without their facts."""
+        """The kept clips of some of the shards that were gathered, shard by shard, without their facts."""
         by_number = {self.numbers[name]: name for name in names}
-        self.db.execute("CREATE OR REPLACE TABLE wanted (number INTEGER)")
-        self._insert("wanted", {"number": pa.array(list(by_number), pa.int32())})
         rows = self._stream(
-            "SELECT number, key, source_sha256, ingest_unit, clip_index FROM wanted JOIN planned USING (number) "
-            "JOIN rows USING (key) WHERE state = 'kept' ORDER BY number, key"
+            f"SELECT * FROM members WHERE number BETWEEN {min(by_number)} AND {max(by_number)} ORDER BY number, key"
         )
         for number, members in groupby(rows, lambda row: row[0]):
-            yield by_number[number], [Clip(key, source, unit, index, {}) for _, key, source, unit, index in members]
+            if number in by_number:
+                yield by_number[number], [Clip(key, source, unit, index, {}) for _, key, source, unit, index in members]
 
     def write_manifest(self, path: Path, more: Sequence[Mapping[str, Any]]) -> None:
         """Write manifest.parquet: a row per clip, per span that made no clip, and per source that gave neither.

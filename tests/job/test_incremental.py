@@ -75,6 +75,18 @@ def test_without_the_tables_of_the_lots_the_records_tell_the_same(first_video: P
     assert (shards(out), (out / "manifest.parquet").read_bytes()) == before
 
 
+def test_a_memory_of_the_shards_in_an_older_form_packs_nothing_again(first_video: Path, out: Path):
+    before = shards(out)
+    [memory] = out.glob("work/lots/*/packed.json")
+    told = json.loads(memory.read_text())
+    for row in told["shards"].values():
+        row[0] = "f" * 64
+    memory.write_text(json.dumps(told))
+    assert worked(run(first_video, out)) == {}
+    assert shards(out) == before
+    assert json.loads(memory.read_text()) != told
+
+
 def test_an_added_video_is_the_only_one_worked_on(first_video: Path, demo_clips: Path, out: Path):
     before = shards(out)
     summary = run(demo_clips, out)

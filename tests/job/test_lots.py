@@ -105,8 +105,14 @@ def test_kept_clips_without_a_shard_come_in_the_order_of_their_hashes(tables: Ta
 
 
 def test_a_shard_holds_its_kept_clips(tables: Tables):
-    found = {shard: [each.key for each in clips] for shard, clips in tables.clips_of_shards(["s0.tar", "s1.tar"])}
-    assert found == {"s0.tar": ["k000"], "s1.tar": ["k005"]}
+    tables.add_planned([ShardPlan("s2.tar", ("k004", "k001"))])
+    tables.gather(["s0.tar", "s1.tar", "s2.tar"])
+
+    def clips(*names: str) -> dict[str, list[str]]:
+        return {shard: [each.key for each in clips] for shard, clips in tables.clips_of_shards(names)}
+
+    assert clips("s0.tar", "s1.tar") == {"s0.tar": ["k000"], "s1.tar": ["k005"]}
+    assert clips("s0.tar", "s2.tar") == {"s0.tar": ["k000"], "s2.tar": ["k001", "k004"]}
 
 
 def test_what_a_shard_is_made_of_changes_with_its_sources_alone(tables: Tables):
