@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from train.ablation.compare import all_differences, decibels, difference
+from train.ablation.score import strangers_of
 
 PEOPLE = tuple(f"p{number // 3}" for number in range(30))
 
@@ -61,3 +62,14 @@ def test_a_larger_error_is_worse_by_its_ratio_in_decibels(error: float, ratio: f
     levels = {("full", 0): decibels(np.full((1, 30), error)), ("no_x", 0): decibels(np.full((1, 30), error * ratio))}
     found = all_differences(levels, "full", PEOPLE, 50)["no_x"][0]
     assert found.mean == pytest.approx(10 * np.log10(ratio))
+
+
+def test_a_stranger_is_another_person() -> None:
+    people = ["b", "a", "a", "c", "c", "b", "d"]
+    strangers = strangers_of(people)
+    assert strangers is not None
+    assert all(people[other] != person for person, other in zip(people, strangers, strict=True))
+
+
+def test_a_single_person_has_no_stranger() -> None:
+    assert strangers_of(["a", "a"]) is None

@@ -23,7 +23,7 @@ from train.ablation.__main__ import main
 from train.ablation.clips import load_clips, read_clips, save_clips
 from train.ablation.fit import Fitting, RunName, all_runs, fast_attention, fit
 from train.ablation.run import begin, opened, run_ablation, steps_for, work
-from train.ablation.variants import VARIANTS
+from train.ablation.variants import STRANGER, VARIANTS
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 240.0
@@ -44,7 +44,7 @@ def test_the_table_has_every_variant_and_region(finished: Path) -> None:
     for told in ("without identity", "without skeleton", "without rendering", "torso edge", "hands", "SSIM"):
         assert told in text
     found = json.loads((finished / "results.json").read_text())["found"]
-    assert set(found["sigma 10"]["worse"]) == set(VARIANTS) - {"full"}
+    assert set(found["sigma 10"]["worse"]) == {*VARIANTS, STRANGER} - {"full"}
     assert found["sigma 10"]["worse"]["no_identity"]["face"]["windows"] == 8
 
 
@@ -108,6 +108,15 @@ def test_variants_of_a_seed_start_from_equal_weights(begun: Path) -> None:
     fit(RunName("base", 0), begun, SETTINGS, clips)
     first = [Fitting(RunName(v, 0), begun, SETTINGS, torch.device("cpu")).model.state_dict() for v in VARIANTS[:2]]
     assert all(torch.equal(first[0][name], first[1][name]) for name in first[0])
+
+
+def test_the_identity_controller_learns_at_its_own_rate(begun: Path) -> None:
+    settings = replace(SETTINGS, base_steps=0, identity_rate=3.0)
+    fitting = Fitting(RunName("full", 0), begun, settings, torch.device("cpu"))
+    fitting.step(0, load_clips(begun / "clips" / "train.safetensors"))
+    rest, identity = fitting.optimiser.param_groups
+    assert identity["lr"] == pytest.approx(3 * rest["lr"])
+    assert {id(p) for p in identity["params"]} == {id(p) for p in fitting.model.identity.parameters()}
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ from pipelines.engine.atomic import whole_file, write_whole
 from pipelines.settings import BadSettings
 from train.ablation.clips import ClipSet, training_batch
 from train.ablation.settings import AblationSettings
-from train.ablation.variants import BASE, TITLES, VARIANTS, without
+from train.ablation.variants import BASE, VARIANTS, without
 from train.checkpoint import BadCheckpoint
 from train.encoders import BatchEncoders
 from train.engine import ClippedAdamW
@@ -51,8 +51,8 @@ class RunName:
     def parse(cls, text: str) -> RunName:
         """Raises `BadSettings`."""
         variant, found, seed = text.rpartition("-s")
-        if variant not in TITLES or not found or not seed.isdecimal():
-            raise BadSettings(f"expected a run such as full-s0, of {', '.join(TITLES)}, not {text!r}")
+        if variant not in (*VARIANTS, BASE) or not found or not seed.isdecimal():
+            raise BadSettings(f"expected a run such as full-s0, of {', '.join((*VARIANTS, BASE))}, not {text!r}")
         return cls(variant, int(seed))
 
 
@@ -114,9 +114,14 @@ class Fitting:
         self.module = TrainingModule(self.model, encoders, diffusion, run.seed, autocast=settings.autocast)
         self.first, self.steps = (0, settings.base_steps) if alone else (settings.base_steps, settings.steps)
         rates = settings.optimiser
+        identity = {id(parameter) for parameter in self.model.identity.parameters()}
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        groups = [
+            {"params": [p for p in trained if id(p) not in identity], "rate": 1.0},
+            {"params": [p for p in trained if id(p) in identity], "rate": settings.identity_rate},
+        ]
         self.optimiser = ClippedAdamW(
-            trained, rates.clip, lr=rates.learning_rate, betas=rates.betas, eps=rates.epsilon,
+            groups, rates.clip, lr=rates.learning_rate, betas=rates.betas, eps=rates.epsilon,
             weight_decay=rates.weight_decay, fused=True,
         )  # fmt: skip
         self.skipped = SkippedSteps(limit=5)
@@ -126,7 +131,7 @@ class Fitting:
         """One optimiser step on the batch that belongs to it."""
         batch = without(training_batch(clips, self.run.seed, self.first + step, self.settings.batch), self.run.variant)
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.settings.optimiser, step, self.steps)
+            group["lr"] = group["rate"] * learning_rate(self.settings.optimiser, step, self.steps)
         loss = self.module(batch)
         loss.backward()
         self.optimiser.step()

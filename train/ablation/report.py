@@ -20,10 +20,12 @@ from train.ablation.fit import all_runs
 from train.ablation.samples import METRICS, sample_values, spread_over_people, write_strips
 from train.ablation.score import read_scores
 from train.ablation.settings import AblationSettings
-from train.ablation.variants import FULL, TITLES, VARIANTS
+from train.ablation.variants import FULL, STRANGER, TITLES
 
 COLUMNS = (*REGIONS, "whole picture")
 SHOWN = ("face", "hands", "torso edge", "body", "background", "whole picture")
+FACE = COLUMNS.index("face")
+BY_OPENING = "face, by what the reference shows"
 METRIC_TITLES = {"psnr": "PSNR, dB", "ssim": "SSIM", "l1": "L1", "flicker": "Flicker"}
 STRIPS = 8
 
@@ -37,17 +39,26 @@ def write_report(
     levels = {key: decibels(one.errors) for key, one in scores.items()}  # (sigmas, windows, regions)
     found: dict[str, Any] = {}
     tables = []
-    mean = {key: _by_column(value.mean(axis=0)) for key, value in levels.items()}
+    # The full model with a stranger's code is compared as if it were a variant.
+    for (variant, seed), one in scores.items():
+        if variant == FULL and one.mistaken is not None:
+            levels[STRANGER, seed] = decibels(one.mistaken)
+    mean = {key: value.mean(axis=0).T for key, value in levels.items()}
     found["mean of sigmas"] = _compared(mean, COLUMNS, clips, settings.resamples)
+    openings = sorted(set(clips.openings))
+    begun = np.array(clips.openings)
+    faces = {key: np.stack([np.where(begun == name, value[FACE], np.nan) for name in openings])
+             for key, value in mean.items()}  # fmt: skip
+    found[BY_OPENING] = _compared(faces, openings, clips, settings.resamples)
     for number, sigma in enumerate(settings.sigmas):
-        each = {key: _by_column(value[number]) for key, value in levels.items()}
+        each = {key: value[number].T for key, value in levels.items()}
         found[f"sigma {sigma:g}"] = _compared(each, COLUMNS, clips, settings.resamples)
-    sampled = {key: _by_column(decibels(one.sampled)) for key, one in scores.items()}
+    sampled = {key: decibels(one.sampled).T for key, one in scores.items()}
     found["samples by region"] = _compared(sampled, COLUMNS, clips, settings.resamples)
     metrics = sample_values(out, runs, clips)
     found["samples"] = _compared(metrics, METRICS, clips, settings.resamples)
     for name, part in found.items():
-        columns = METRICS if name == "samples" else SHOWN
+        columns = {"samples": METRICS, BY_OPENING: openings}.get(name, SHOWN)
         tables.append(f"### {_title(name)}\n\n{_table(part, columns)}\n")
     text = f"{_heading(settings, clips, seconds, steps)}\n" + "\n".join(tables)
     results = {
@@ -60,11 +71,6 @@ def write_report(
     write_strips(out, clips, 0, spread_over_people(clips, STRIPS))
     write_whole(out / "table.md", text.encode())
     return out / "table.md"
-
-
-def _by_column(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(windows, regions) to (regions, windows)."""
-    return values.T
 
 
 def _compared(
@@ -85,10 +91,9 @@ def _table(part: Mapping[str, Any], columns: Sequence[str]) -> str:
         "|---|" + "---|" * len(columns),
         f"| {TITLES[FULL]}: level | " + " | ".join(_level(column, part["full"][column]) for column in columns) + " |",
     ]
-    for variant in VARIANTS:
-        if variant != FULL:
-            cells = [_cell(part["worse"][variant][column], column) for column in columns]
-            lines.append(f"| {TITLES[variant]}: worse by | " + " | ".join(cells) + " |")
+    for variant, worse in part["worse"].items():
+        cells = [_cell(worse[column], column) for column in columns]
+        lines.append(f"| {TITLES[variant]}: worse by | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -110,6 +115,8 @@ def _cell(one: Difference, column: str) -> str:
 def _title(name: str) -> str:
     if name == "samples":
         return "Samples: metrics of `vividpose evaluate` (protocol corrected)"
+    if name == BY_OPENING:
+        return "Denoising error of the face, PSNR in dB, mean of sigmas: by what the reference shows of it"
     if name == "samples by region":
         return "Samples: PSNR by region, dB"
     return f"Denoising error, PSNR in dB: {name}"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +26,7 @@ from pipelines.engine.atomic import whole_file
 from train.ablation.clips import REGIONS, ClipSet
 from train.ablation.fit import RunName, fast_attention, open_device, open_encoders
 from train.ablation.settings import AblationSettings
-from train.ablation.variants import BASE, without
+from train.ablation.variants import BASE, FULL, without
 from train.encoders import BatchEncoders, signed
 from train.stream.batch import TrainBatch
 from train.stream.rng import sample_generator
@@ -39,10 +41,12 @@ NOISE_SEED = 20_000
 @dataclass(frozen=True)
 class Scores:
     """errors: float64 (sigmas, windows, regions), mean squared error of the pixels in 0..1, the regions REGIONS and
-    then the whole picture; NaN where a window does not show a region. sampled: (windows, regions), of the samples."""
+    then the whole picture; NaN where a window does not show a region. sampled: (windows, regions), of the samples.
+    mistaken: as errors, of the full variant when it is given a stranger's identity code; None for the others."""
 
     errors: NDArray[np.float64]
     sampled: NDArray[np.float64]
+    mistaken: NDArray[np.float64] | None = None
 
 
 def score(run: RunName, out: Path, settings: AblationSettings, clips: ClipSet) -> None:
@@ -50,7 +54,8 @@ def score(run: RunName, out: Path, settings: AblationSettings, clips: ClipSet) -
     folder, device = run.folder(out), open_device()
     model = load_model(folder / "model").to(device)
     encoders = open_encoders(model.config, device)
-    denoised, sampled, pictures = [], [], []
+    denoised, mistaken, sampled, pictures = [], [], [], []
+    strangers = strangers_of(clips.people) if run.variant == FULL else None
     for start in range(0, len(clips), AT_ONCE):
         numbers = list(range(start, min(start + AT_ONCE, len(clips))))
         batch = without(clips.take(numbers), run.variant).to(device)
@@ -62,12 +67,22 @@ def score(run: RunName, out: Path, settings: AblationSettings, clips: ClipSet) -
                 conditions = model.conditions(inputs)
             denoised.append(_errors(model, encoders, batch, conditions, regions, numbers, settings))
             frames = _samples(model, encoders, conditions, numbers, settings)
+            if strangers is not None:
+                other = clips.take([strangers[number] for number in numbers]).to(device)
+                taken = replace(batch, face_embedding=other.face_embedding, face_valid=other.face_valid)
+                inputs = _inputs(taken, encoders, settings, run.variant)
+                with _precision(device, settings):
+                    conditions = model.conditions(inputs)
+                mistaken.append(_errors(model, encoders, batch, conditions, regions, numbers, settings))
         pictures.append(to_uint8(frames).cpu().numpy())
         assert batch.frames is not None, "the ablation decodes frames"
         error = (frames.clamp(-1, 1) - signed(batch.frames)).square().mean(2) / 4
         sampled.append(by_region(error, regions).cpu().double().numpy())
     with whole_file(folder / SCORES) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, errors=np.concatenate(denoised, axis=1), sampled=np.concatenate(sampled))
+        arrays: dict[str, Any] = {"errors": np.concatenate(denoised, axis=1), "sampled": np.concatenate(sampled)}
+        if mistaken:
+            arrays["mistaken"] = np.concatenate(mistaken, axis=1)
+        np.savez(stream, **arrays)
     for number, frames in enumerate(np.concatenate(pictures)):
         save_frames(folder / "samples" / f"{window_name(clips, number)}.npy", frames)
 
@@ -84,7 +99,17 @@ def save_frames(path: Path, frames: NDArray[np.uint8]) -> None:
 
 def read_scores(run: RunName, out: Path) -> Scores:
     with np.load(run.folder(out) / SCORES, allow_pickle=False) as file:
-        return Scores(file["errors"], file["sampled"])
+        return Scores(file["errors"], file["sampled"], file.get("mistaken"))
+
+
+def strangers_of(people: Sequence[str]) -> list[int] | None:
+    """For each window one of another person, who is half of the people away; None where there is only one person."""
+    names = sorted(set(people))
+    if len(names) < 2:
+        return None
+    partner = {name: names[(place + len(names) // 2) % len(names)] for place, name in enumerate(names)}
+    first = {name: people.index(name) for name in names}
+    return [first[partner[person]] for person in people]
 
 
 def _inputs(batch: TrainBatch, encoders: BatchEncoders, settings: AblationSettings, variant: str) -> ClipInputs:

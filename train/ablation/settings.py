@@ -43,6 +43,9 @@ class AblationSettings:
 
     base_steps: steps without identity, skeleton and rendering, once a seed: what all variants of it start from, as the
     paper's all start from the same published weights. steps: of each variant after that. batch: clips of a step.
+    identity_rate: the identity controller's multiple of the learning rate. Its way from the vector to the picture
+    begins with values of zero behind two layers: at the common rate it is hardly used when the rest has learned to do
+    without.
     autocast: run the networks in bf16. jobs: processes at once; 0: 2 without a GPU, 1 with one.
     sigmas: noise levels of the paired denoising error. sampling: falling noise levels of the samples, without the
     final 0. resamples: draws of the bootstrap.
@@ -54,6 +57,7 @@ class AblationSettings:
     base_steps: int = 300
     steps: int = 600
     batch: int = 4
+    identity_rate: float = 5.0
     autocast: bool = True
     jobs: int = 0
     checkpoint: int = 100
@@ -79,6 +83,8 @@ def checked(settings: AblationSettings) -> AblationSettings:
     for name in ("seeds", "steps", "batch", "checkpoint", "resamples"):
         _at_least(name, getattr(settings, name), 1)
     _at_least("base_steps", settings.base_steps, 0)
+    if settings.identity_rate <= 0:
+        raise BadSettings(f"identity_rate: expected more than 0, not {settings.identity_rate}")
     _at_least("jobs", settings.jobs, 0)
     for name in ("train_people", "test_people", "clips_per_person", "workers"):
         _at_least(f"data.{name}", getattr(settings.data, name), 1)
