@@ -14,8 +14,8 @@ class DataSettings:
     of `vividpose shards` see. workers: processes that film."""
 
     seed: int = 0
-    train_people: int = 120
-    test_people: int = 30
+    train_people: int = 160
+    test_people: int = 40
     clips_per_person: int = 1
     frames: int = 20
     size: int = 160
@@ -73,7 +73,7 @@ class AblationSettings:
     )
     diffusion: DiffusionSettings = field(
         default_factory=lambda: DiffusionSettings(
-            sigma_mean=0.5, sigma_std=1.2, drop=0.0, drop_face=0.0, face_weight=4.0, hand_weight=4.0
+            sigma_mean=0.5, sigma_std=1.2, drop=0.0, drop_face=0.0, face_weight=8.0, hand_weight=4.0
         )
     )
 
