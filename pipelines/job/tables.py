@@ -33,6 +33,7 @@ class Tables:
     """The rows of the lots, the sources and the planned shards, as tables. files: what `LotTables.path` gave."""
 
     def __init__(self, folder: Path, files: Sequence[Path]) -> None:
+        self.folder = folder
         self.db = duckdb.connect(str(folder / "tables.duckdb"))
         self.db.execute(f"SET memory_limit='{MEMORY}'; SET temp_directory='{folder}/spill'; SET threads=2")
         self.db.execute("SET preserve_insertion_order=false; SET enable_progress_bar=false")
@@ -137,21 +138,21 @@ class Tables:
         schema = pa.schema([*COLUMNS, *((f"score_{name}", pa.float64()) for name in names)])
         shards = pa.array([name if name in self.packed else None for name in self.numbers], pa.string())
         self._place_sources(more)
-        rows, sources = self.db.cursor(), self.db.cursor()
-        try:
-            with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-                # What is sorted are the rows without what is said of their sources, which is several times as much.
-                for batch in rows.sql(self._rows_in_order(names)).to_arrow_reader(ROW_GROUP):
-                    first, last = batch["place"][0].as_py(), batch["place"][-1].as_py()
-                    told = sources.sql(f"SELECT * FROM places WHERE place BETWEEN {first} AND {last} ORDER BY place")
-                    of_sources = told.to_arrow_table().take(pc.subtract(batch["place"], first))
-                    found = {"shard": shards.take(batch["number"])}
-                    found |= {name: of_sources[name] for name in OF_SOURCES}
-                    found |= {name: batch[name] for name in schema.names if name not in found}
-                    writer.write_table(pa.table(found).select(schema.names).cast(schema))
-        finally:
-            rows.close()
-            sources.close()
+        # What is sorted are the rows without what is said of their sources, which is several times as much.
+        ordered = self.folder / "ordered.parquet"
+        query = self._rows_in_order(names)
+        target = str(ordered).replace("'", "''")
+        self.db.execute(f"COPY ({query}) TO '{target}' (FORMAT parquet, COMPRESSION lz4)")
+        with pq.ParquetFile(ordered) as rows, pq.ParquetWriter(path, schema, compression="zstd") as writer:
+            for batch in rows.iter_batches(ROW_GROUP):
+                first, last = batch["place"][0].as_py(), batch["place"][-1].as_py()
+                told = self.db.sql(f"SELECT * FROM places WHERE place BETWEEN {first} AND {last} ORDER BY place")
+                of_sources = told.to_arrow_table().take(pc.subtract(batch["place"], first))
+                found = {"shard": shards.take(batch["number"])}
+                found |= {name: of_sources[name] for name in OF_SOURCES}
+                found |= {name: batch[name] for name in schema.names if name not in found}
+                writer.write_table(pa.table(found).select(schema.names).cast(schema))
+        ordered.unlink()
 
     def _scores(self) -> list[str]:
         if not self.files:
