@@ -3,13 +3,13 @@
     OUT/results.json        every number with all that belongs to it
     OUT/videos.csv          the means of every video
     OUT/table.md, table.csv, table.tex, index.html, worst/: the same for people
-    OUT/evaluate.partial/   while it runs: what was measured of each pair
+    OUT/evaluate.partial/   until it ends: what was measured of each pair; the same command goes on with it
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from pipelines.engine.atomic import DiskFull, write_whole
+from pipelines.engine.atomic import DiskFull, digest, remove_unfinished, write_whole
 from pipelines.engine.executors import EXECUTORS, MESSAGE, STOP, Pool, Row, Worker
 from pipelines.engine.setup_error import SetupError
 from pipelines.evaluate.aggregate import PerVideo, Resampling, Set
@@ -29,8 +29,9 @@ from pipelines.evaluate.pairs import Pair, Pairs, match
 from pipelines.evaluate.protocols import VERSION, Measure, chosen
 from pipelines.evaluate.resize import PIL_BICUBIC
 from pipelines.evaluate.sources import BadInput, Video
-from pipelines.evaluate.store import write_measured
+from pipelines.evaluate.store import measured_name, write_measured
 
+log = logging.getLogger(__name__)
 RESULTS = "results.json"
 PARTIAL = "evaluate.partial"
 BAD = "bad_input"
@@ -93,6 +94,8 @@ class PairWorker:
 def evaluate(request: Request, progress: Callable[[int, int], None] = lambda done, total: None) -> Evaluation:
     """Measure everything and write `results.json`. The reports are written by `report.write_reports`.
 
+    Pairs that an earlier, killed or failed run has measured in the same way are not measured again.
+
     Raises BadInput, BadRequest, UnknownMeasure, WeightsError and what executors raise; RuntimeError for a bug.
     """
     if min(request.workers, request.resampling.videos, request.resampling.statistics) < 0:
@@ -133,15 +136,14 @@ def _device(asked: str, executor: str) -> str:
 
 
 def _prepared(out: Path) -> Path:
-    """OUT/evaluate.partial, empty. A folder with other things in it is not touched."""
+    """OUT/evaluate.partial, as a killed run left it. A folder with other things in it is not touched."""
     work = out / PARTIAL
     if out.exists() and not out.is_dir():
         raise BadRequest(f"{out} is a file; --out names a folder")
     if out.is_dir() and any(out.iterdir()) and not work.is_dir() and not _ours(out / RESULTS):
         raise BadRequest(f"{out} holds other things than an evaluation; choose another folder")
-    if work.is_dir():
-        shutil.rmtree(work)
-    work.mkdir(parents=True)
+    work.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(work)
     return work
 
 
@@ -157,10 +159,22 @@ def _measured(
     request: Request, measures: Sequence[Measure], available: Available, device: str, found: Pairs, work: Path,
     progress: Callable[[int, int], None],
 ) -> list[Path]:  # fmt: skip
-    rows: list[Row] = []
-    for pair in found.pairs:
-        name = hashlib.sha256(pair.name.encode()).hexdigest()[:16]
-        rows.append({"pair": asdict(pair), "path": str(work.resolve() / f"{name}.npz")})
+    how = digest({
+        "version": VERSION, "torch": torch.__version__, "device": device, "constant": request.allow_constant,
+        "resized": request.size is not None, "measures": {each.key: available.weights_of(each) for each in measures},
+        "absent": sorted(available.absent), "estimators": [available.people[0], available.keypoints[0]],
+    })  # fmt: skip
+    files = [work.resolve() / measured_name(how, pair) for pair in found.pairs]
+    for stale in set(work.resolve().iterdir()) - set(files):
+        stale.unlink()
+    rows: list[Row] = [
+        {"pair": asdict(pair), "path": str(path)}
+        for pair, path in zip(found.pairs, files, strict=True)
+        if not path.is_file()
+    ]
+    before = len(files) - len(rows)
+    if before:
+        log.info("%d of %d pairs were measured by an earlier run", before, len(files))
     resized, constant = request.size is not None, request.allow_constant
 
     def make() -> Worker:
@@ -170,8 +184,8 @@ def _measured(
 
     pool = Pool("evaluate", make, request.workers, gpus=1.0 if device == "cuda" else 0.0)
     problems: list[str] = []
-    for done, row in enumerate(EXECUTORS[request.executor](rows, [pool]), 1):
-        progress(done, len(rows))
+    for done, row in enumerate(EXECUTORS[request.executor](rows, [pool]) if rows else (), before + 1):
+        progress(done, len(files))
         if row.get(STOP) == BAD:
             problems += json.loads(row[MESSAGE])
         elif row.get(STOP) == "setup":
@@ -182,7 +196,7 @@ def _measured(
             raise RuntimeError(f"{row['pair']['name']}: {row[MESSAGE]}")
     if problems:
         raise BadInput(problems)
-    return [Path(row["path"]) for row in rows]
+    return files
 
 
 def _pair(told: dict[str, Any]) -> Pair:

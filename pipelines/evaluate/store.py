@@ -1,4 +1,8 @@
-"""What was measured of one pair, as a file: written by the worker that measured it, read when all are in."""
+"""What was measured of one pair, as a file: written by the worker that measured it, read when all are in.
+
+Its name stands for the pair's files and the way of measuring, so that a run that was killed goes on with the files that
+are there, and one that measures otherwise or other videos takes none of them.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.engine.atomic import write_whole
+from pipelines.engine.atomic import digest, write_whole
 from pipelines.evaluate.measure import Measured
+from pipelines.evaluate.pairs import Pair
+
+
+def measured_name(how: str, pair: Pair) -> str:
+    """The file name for a pair. how: a hash of everything else that the measured values depend on."""
+    files = []
+    for path in map(Path, (*pair.generated.files, *pair.truth.files)):
+        facts = path.stat()
+        files.append([str(path.resolve()), facts.st_size, facts.st_mtime_ns])
+    return f"{digest([how, pair.name, pair.size, pair.frames, len(pair.generated.files), files])[:32]}.npz"
 
 
 def write_measured(path: Path, measured: Measured) -> None:
