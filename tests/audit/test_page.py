@@ -175,6 +175,21 @@ def test_a_link_opens_the_record_of_a_clip(visit: Callable[..., Visit], audited:
     assert key in seen.page.locator("dialog").inner_text()
 
 
+def test_what_all_clips_have_is_no_extreme(tmp_path: Path, chromium: Any):  # noqa: F811
+    write_tables(tmp_path, 60)
+    path = tmp_path / "audit/clips.parquet"
+    table = pq.read_table(path)
+    place = table.schema.get_field_index("left_hand_seen")
+    ones = pa.array([1.0] * table.num_rows, table.schema.field(place).type)
+    pq.write_table(table.set_column(place, "left_hand_seen", ones), path)
+    write_html(tmp_path)
+    address = (tmp_path / "audit/index.html").as_uri() + f"#clip={kept_keys(tmp_path)[0]}"
+    seen = Visit(chromium, address)
+    row = seen.page.locator("dialog .score", has_text="Left hand seen")
+    assert row.get_attribute("class") == "score"
+    seen.close()
+
+
 def test_the_csv_holds_no_formula(visit: Callable[..., Visit], tmp_path: Path):
     seen = visit()
     with seen.page.expect_download() as download:

@@ -216,12 +216,15 @@
     anchor.target = "_blank";
     return anchor;
   };
+  // Among equals a clip stands in their middle: what nearly all clips have is no extreme.
   const rank = (column, value) => {
     const levels = data.quantiles[column];
     if (!levels) return null;
     let below = 0;
     while (below < levels.length && levels[below] < value) below++;
-    return Math.min(1, below / (levels.length - 1));
+    let upTo = below;
+    while (upTo < levels.length && levels[upTo] <= value) upTo++;
+    return Math.max(0, Math.min(1, (below + upTo - 1) / 2 / (levels.length - 1)));
   };
   const score = (measure, value) => {
     const place = rank(measure.column, value);
