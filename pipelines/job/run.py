@@ -76,6 +76,7 @@ def run_shards(src: str, out: Path | str, settings: ShardsSettings, *, retry_qua
             census = take_census(planned, found)
             job = Job(context, progress, risks)
             lots = cut_lots([sha256 for sha256 in first_met(planned) if sha256 in census.unique])
+            del found, planned  # Millions of sources, which the census holds.
             with scratch(work) as folder:
                 kept = LotTables(ledger.store, pipeline_id(job.stages, settings), folder)
                 if retry_quarantined:
