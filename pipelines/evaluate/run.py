@@ -165,7 +165,7 @@ def _measured(
         "absent": sorted(available.absent), "estimators": [available.people[0], available.keypoints[0]],
     })  # fmt: skip
     files = [work.resolve() / measured_name(how, pair) for pair in found.pairs]
-    for stale in set(work.resolve().iterdir()) - set(files):
+    for stale in set(work.resolve().glob("*.npz")) - set(files):
         stale.unlink()
     rows: list[Row] = [
         {"pair": asdict(pair), "path": str(path)}
