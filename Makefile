@@ -28,7 +28,7 @@ help:
 	@echo "make train CONFIG=tiny [RANKS=2]      train; the same command goes on where it was"
 	@echo "make animate JOBS=jobs.jsonl MODEL=folder OUT=results   reference pictures and driving videos to mp4"
 	@echo "make evaluate GENERATED=a TRUTH=b DATASET=generic [EVALUATION=evaluation]   the paper's metrics and tables"
-	@echo "make ablation [ABLATION=runs/ablation] ARGS='--minutes 40'   the paper's ablation on films with ground truth"
+	@echo "make ablation [ABLATION=runs/ablation] ARGS='--minutes 35'   the paper's ablation on films with ground truth"
 	@echo "make doctor                      what is installed, what is missing"
 	@echo "make test | test-all             the tests; with the slow ones"
 	@echo "make check                       linter and type checker"
