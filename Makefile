@@ -51,6 +51,11 @@ $(VENV)/.dev: $(VENV)/.base
 	$(PIP) --no-deps --force-reinstall opencv-python-headless
 	@touch $@
 
+# What Ray's agents serve to Prometheus is looked at in a slow test.
+$(VENV)/.cluster: $(VENV)/.dev
+	$(PIP) -e '.[cluster]'
+	@touch $@
+
 $(VENV)/.train: $(VENV)/.base
 	$(PIP) -e '.[train]'
 	@touch $@
@@ -103,7 +108,7 @@ doctor: $(VENV)/.base
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
-test-all: $(VENV)/.dev
+test-all: $(VENV)/.cluster
 	$(BIN)/python -m pytest -m "slow or not slow" --timeout 3600 $(ARGS)
 
 check: $(VENV)/.dev

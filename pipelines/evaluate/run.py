@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -31,7 +30,6 @@ from pipelines.evaluate.resize import PIL_BICUBIC
 from pipelines.evaluate.sources import BadInput, Video
 from pipelines.evaluate.store import measured_name, write_measured
 
-log = logging.getLogger(__name__)
 RESULTS = "results.json"
 PARTIAL = "evaluate.partial"
 BAD = "bad_input"
@@ -63,7 +61,8 @@ class Request:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The result. judge: the measure that the worst frames were chosen by. notes: files left alone."""
+    """The result. judge: the measure that the worst frames were chosen by. notes: files left alone, pairs measured
+    before."""
 
     request: Request
     numbers: tuple[Number, ...]
@@ -105,10 +104,13 @@ def evaluate(request: Request, progress: Callable[[int, int], None] = lambda don
     found = match(request.generated, request.truth, request.size)
     available = look(measures, allow_torchscript=request.allow_torchscript)
     work = _prepared(request.out)
-    files = _measured(request, measures, available, device, found, work, progress)
+    files, before = _measured(request, measures, available, device, found, work, progress)
     held = Set(files, f"{PIL_BICUBIC}, both sides, rounded" if request.size else None, available)
     numbers = tuple(held.number(measure, request.resampling) for measure in measures)
-    done = Evaluation(request, numbers, tuple(held.rows), found.pairs, held.judge, found.notes)
+    notes = found.notes
+    if before:
+        notes += (f"{before} of {len(files)} pairs were measured by an earlier run that did not end",)
+    done = Evaluation(request, numbers, tuple(held.rows), found.pairs, held.judge, notes)
     write_whole(request.out / RESULTS, json.dumps(as_json(done), indent=1, allow_nan=False).encode())
     shutil.rmtree(work)
     return done
@@ -158,7 +160,8 @@ def _ours(path: Path) -> bool:
 def _measured(
     request: Request, measures: Sequence[Measure], available: Available, device: str, found: Pairs, work: Path,
     progress: Callable[[int, int], None],
-) -> list[Path]:  # fmt: skip
+) -> tuple[list[Path], int]:  # fmt: skip
+    """A file of each pair, and how many of them an earlier run had measured."""
     how = digest({
         "version": VERSION, "torch": torch.__version__, "device": device, "constant": request.allow_constant,
         "resized": request.size is not None, "measures": {each.key: available.weights_of(each) for each in measures},
@@ -173,8 +176,6 @@ def _measured(
         if not path.is_file()
     ]
     before = len(files) - len(rows)
-    if before:
-        log.info("%d of %d pairs were measured by an earlier run", before, len(files))
     resized, constant = request.size is not None, request.allow_constant
 
     def make() -> Worker:
@@ -196,7 +197,7 @@ def _measured(
             raise RuntimeError(f"{row['pair']['name']}: {row[MESSAGE]}")
     if problems:
         raise BadInput(problems)
-    return files
+    return files, before
 
 
 def _pair(told: dict[str, Any]) -> Pair:

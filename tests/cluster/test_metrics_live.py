@@ -23,7 +23,7 @@ from tests.video.moving_pictures import scene, write_video
 # Read when ray is imported. A driver that asks with a token where the nodes know of none is taken for dead.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 pytest.importorskip("ray")
-WITHOUT = "Ray's agents serve metrics with 'vividpose[cluster]' alone"
+WITHOUT = "Ray's agents serve metrics with 'vividpose[cluster]' alone; make test-all installs it"
 for needed in ("opencensus", "opentelemetry.exporter.prometheus", "aiohttp_cors"):
     pytest.importorskip(needed, reason=WITHOUT, exc_type=ImportError)
 parser = pytest.importorskip("prometheus_client.parser", reason=WITHOUT)

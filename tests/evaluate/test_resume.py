@@ -90,3 +90,10 @@ def test_other_ways_of_measuring_take_nothing_of_an_earlier_run(folders: tuple[P
 def test_nothing_is_left_of_the_work_when_it_ends(folders: tuple[Path, Path], tmp_path: Path):
     gone_on(left_over(folders, tmp_path / "out"))
     assert not (tmp_path / "out" / PARTIAL).exists()
+
+
+def test_that_pairs_were_measured_before_is_told(folders: tuple[Path, Path], tmp_path: Path):
+    request = left_over(folders, tmp_path / "out")
+    told = "12 of 12 pairs were measured by an earlier run that did not end"
+    assert told in evaluate(request).notes
+    assert told not in evaluate(request).notes
